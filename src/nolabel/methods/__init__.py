@@ -1,0 +1,1 @@
+"""The five systems, one package each. Methods never import each other."""

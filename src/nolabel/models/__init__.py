@@ -1,0 +1,1 @@
+"""Networks only: nothing here knows of data sets, losses, training or methods."""

@@ -1,0 +1,1 @@
+"""Name maps between official checkpoints and our networks, as data."""
