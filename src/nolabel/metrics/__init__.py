@@ -1,0 +1,42 @@
+"""Scores only: torchmetrics over pure functions on integer tables."""
+
+from nolabel.metrics.completion import CompletionQuality, CompletionScores
+from nolabel.metrics.confusion import confusion_matrix
+from nolabel.metrics.depth import depth_scores, feature_scores, occupancy_scores
+from nolabel.metrics.detection import detection_scores
+from nolabel.metrics.matching import assign, assign_within_groups, merge_clusters
+from nolabel.metrics.panoptic import PanopticQuality, PanopticScores
+from nolabel.metrics.protocols import (
+    CITYSCAPES_SUBSETS,
+    SCENEDINO_CLASS_WEIGHTS,
+    SYNTHIA_SEQ_REPORTED,
+    CoTrainingScores,
+    cotraining_scores,
+)
+from nolabel.metrics.segments import panoptic_counts, segment_table
+from nolabel.metrics.semantic import SemanticQuality, SemanticScores, semantic_scores
+
+__all__ = [
+    "CITYSCAPES_SUBSETS",
+    "SCENEDINO_CLASS_WEIGHTS",
+    "SYNTHIA_SEQ_REPORTED",
+    "CoTrainingScores",
+    "CompletionQuality",
+    "CompletionScores",
+    "PanopticQuality",
+    "PanopticScores",
+    "SemanticQuality",
+    "SemanticScores",
+    "assign",
+    "assign_within_groups",
+    "confusion_matrix",
+    "cotraining_scores",
+    "depth_scores",
+    "detection_scores",
+    "feature_scores",
+    "merge_clusters",
+    "occupancy_scores",
+    "panoptic_counts",
+    "segment_table",
+    "semantic_scores",
+]
