@@ -50,7 +50,7 @@ def cases(folder: str, pattern: str = ".") -> list[Path]:
     Returns:
         For a subfolder: one path for each case in it, where a case is a sub-folder, or a file stem shared by
         ``x.npz`` and ``x.json`` (given as the ``.npz``, or the ``.json`` where it stands alone), or the
-        folder itself when its files are the well-known parts of one case (``input.npz``, ``output.npz``, ...).
+        folder itself when its files are the well-known parts of one case (``input.npz``, ...).
         For a glob: the paths that match.
     """
     root = golden_root()

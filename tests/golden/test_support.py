@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from golden.support import cases, fill_layout, golden_root, load_npz, need_root, unpack_masks
 
 
