@@ -1,0 +1,35 @@
+"""Running things: training, sharded labelling, run folders, atomic files, progress."""
+
+from __future__ import annotations
+
+from nolabel.engine.files import DiskFullError, atomic_path, encode_json, encode_png, write_json, write_png
+from nolabel.engine.labelling import (
+    Estimate,
+    ItemResult,
+    LabellingSummary,
+    LabellingTask,
+    estimate,
+    label_items,
+    read_records,
+)
+from nolabel.engine.progress import Progress
+from nolabel.engine.seeding import generator_of, seed_of
+
+__all__ = [
+    "DiskFullError",
+    "Estimate",
+    "ItemResult",
+    "LabellingSummary",
+    "LabellingTask",
+    "Progress",
+    "atomic_path",
+    "encode_json",
+    "encode_png",
+    "estimate",
+    "generator_of",
+    "label_items",
+    "read_records",
+    "seed_of",
+    "write_json",
+    "write_png",
+]
