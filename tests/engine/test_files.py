@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_a_full_disk_is_explained(tmp_path):
     with (
-        pytest.raises(DiskFullError, match="disk is full.*x.bin"),
+        pytest.raises(DiskFullError, match=r"disk is full.*x\.bin"),
         atomic_path(tmp_path / "x.bin") as written,
     ):
         written.write_bytes(b"half")

@@ -7,11 +7,13 @@ worker writes its item's files itself, then the item's record: the record is the
 from __future__ import annotations
 
 import hashlib
+import importlib
 import multiprocessing
 import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
@@ -40,7 +42,6 @@ __all__ = [
     "run_inline",
     "run_processes",
     "run_ray",
-    "temporary_folder",
 ]
 
 Job = tuple[int, str]
@@ -53,8 +54,8 @@ class Reply:
 
     Attributes:
         name: the item.
-        outcome: ``done``; ``failed`` (recorded, the rest goes on); ``stop`` (a NolabelError that ends the run:
-            set-up failed, disk full); ``crashed`` (any other exception).
+        outcome: ``done``; ``failed`` (recorded, the rest goes on); ``stop`` (a NolabelError that ends the
+            run: set-up failed, disk full); ``crashed`` (any other exception).
         record: what the item's record file holds, for ``done``.
         error: the error, for ``failed`` and ``stop``.
         trace: the traceback, for ``crashed``.
@@ -192,7 +193,7 @@ def run_processes(worker: Worker, jobs: Iterable[Job], workers: int) -> Iterator
                     yield future.result()
                 except BrokenProcessPool:
                     raise NolabelError(
-                        f"a worker process died, probably for want of memory; in flight were: {', '.join(names)}",
+                        f"a worker process died, probably for want of memory, at one of: {', '.join(names)}",
                         hint="run the same command again to go on, with fewer workers",
                     ) from None
     finally:
@@ -208,13 +209,19 @@ def run_ray(worker: Worker, jobs: Iterable[Job], workers: int) -> Iterator[Reply
     Data and ``out`` must be on a disk that every node sees under the same path.
     """
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError:
         raise DependencyError("the ray executor needs ray", hint="pip install 'nolabel[ray]'") from None
 
     ours = not ray.is_initialized()
     if ours:
-        cluster = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        local = {
+            "num_cpus": workers,
+            "include_dashboard": False,
+            # Workers must find what this process finds, installed or not.
+            "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+        }
+        cluster = {} if os.environ.get("RAY_ADDRESS") else local
         ray.init(log_to_driver=False, logging_level="error", **cluster)
     try:
         actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)

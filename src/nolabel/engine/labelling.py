@@ -206,7 +206,7 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def shard_range(count: int, shard: str | None) -> range:
-    """Return the indices of shard ``"i/n"`` (i from 1) of ``count`` items: contiguous, sizes differ by one."""
+    """Return the indices of shard ``"i/n"`` (i from 1) of ``count`` items: contiguous, nearly equal."""
     if shard is None:
         return range(count)
     part, slash, parts = shard.partition("/")
