@@ -1,0 +1,178 @@
+"""RAFT as a motion estimator: the SMURF layout (self-supervised, used by CUPS) and RAFT-small.
+
+Teed and Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020;
+Stone et al., "SMURF: Self-Teaching Multi-Frame Unsupervised RAFT", CVPR 2021 (spec cups_pseudo 3).
+The networks are torchvision's; SMURF's differs by instance normalisation in the context encoder and by the
+channel order of the correlation look-up, which ``weights/layouts/raft_smurf.py`` permutes away on loading.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.optical_flow import RAFT, raft_large, raft_small
+from torchvision.models.optical_flow.raft import FeatureEncoder, ResidualBlock
+
+from nolabel.models.motion.estimator import Reference, StereoMotion, check_images
+
+STRIDE = 8  # the encoders' output stride: images are padded to its multiples
+MINIMUM_SIZE = 128  # below it the fourth level of the correlation pyramid would have a single column
+
+
+def smurf_network() -> RAFT:
+    """Return an untrained RAFT in the SMURF variant (instance norms without parameters in both encoders)."""
+    context_encoder = FeatureEncoder(
+        block=ResidualBlock, layers=(64, 64, 96, 128, 256), norm_layer=nn.InstanceNorm2d
+    )
+    return raft_large(weights=None, context_encoder=context_encoder)
+
+
+def small_network() -> RAFT:
+    """Return an untrained RAFT-small (990 162 parameters)."""
+    return raft_small(weights=None)
+
+
+class EncodedImages(NamedTuple):
+    """Images after RAFT's two encoders, at 1/8 of the (padded) size.
+
+    Attributes:
+        features: (B, C, h, w) matching features.
+        context: (B, D, h, w) initial hidden state and context, before their activations.
+    """
+
+    features: Tensor
+    context: Tensor
+
+    def pick(self, indices: Tensor) -> EncodedImages:
+        """Return the images at ``indices`` of the batch."""
+        return EncodedImages(self.features[indices], self.context[indices])
+
+
+class RaftMotion(nn.Module):
+    """Motion by RAFT; stereo disparity is its horizontal flow.
+
+    Args:
+        network: a torchvision ``RAFT``.
+        updates: recurrent updates of one pass (CUPS: 16). Only the last one is upsampled.
+        memory_limit: bytes that the correlation volumes of one batch may take; passes run one after the other
+            beyond it. One volume at 640x1280 takes 0.87 GB.
+        half_precision: convolutions in float16 (CUDA) or bfloat16 (elsewhere); correlation stays float32.
+    """
+
+    def __init__(
+        self, network: RAFT, updates: int = 16, memory_limit: float = 4e9, half_precision: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.updates = updates
+        self.memory_limit = memory_limit
+        self.half_precision = half_precision
+        self.requires_grad_(False)
+        self.eval()
+
+    def encode(self, images: Tensor) -> EncodedImages:
+        """Encode RGB images (B, 3, H, W) in [0, 1] whose sides are multiples of 8 and at least 128."""
+        images = 2 * images - 1
+        with self._autocast(images.device):
+            return EncodedImages(self.network.feature_encoder(images), self.network.context_encoder(images))
+
+    def match(self, first: EncodedImages, second: EncodedImages) -> Tensor:
+        """Return the flow (B, 2, 8h, 8w) in pixels from ``first`` to ``second`` after all updates."""
+        network = self.network
+        hidden_size = network.update_block.hidden_state_size
+        with self._autocast(first.features.device):
+            hidden = torch.tanh(first.context[:, :hidden_size])
+            context = F.relu(first.context[:, hidden_size:])
+            network.corr_block.build_pyramid(first.features.float(), second.features.float())
+            start = _pixel_coordinates(first.features)
+            position = start
+            for _ in range(self.updates):
+                correlation = network.corr_block.index_pyramid(centroids_coords=position)
+                hidden, step = network.update_block(hidden, context, correlation, position - start)
+                position = position + step.float()
+            network.corr_block.corr_pyramid = []  # frees the volume, RAFT's largest tensor
+            return self._upsample(position - start, hidden).float()
+
+    @torch.inference_mode()
+    def flow(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the flow (B, 2, H, W) in pixels from ``first`` to ``second`` (RGB in [0, 1])."""
+        check_images(first, second)
+        batch = len(first)
+        index = torch.arange(batch)
+        return self._pairs(torch.cat([first, second]), index, index + batch)
+
+    def disparity(self, left: Tensor, right: Tensor, reference: Reference = "left") -> Tensor:
+        """Return the disparity (B, 1, H, W) >= 0 in pixels on the grid of the ``reference`` image."""
+        if reference == "left":
+            return _as_disparity(self.flow(left, right), "left")
+        return _as_disparity(self.flow(right, left), "right")
+
+    @torch.inference_mode()
+    def stereo_video(self, left_0: Tensor, right_0: Tensor, left_1: Tensor, right_1: Tensor) -> StereoMotion:
+        """Return flow and disparity of stereo pairs at t0 and t1; each image is encoded once."""
+        check_images(left_0, right_0, left_1, right_1)
+        batch = torch.arange(len(left_0))
+        l0, r0, l1, r1 = (batch + k * len(left_0) for k in range(4))
+        flows = self._pairs(
+            torch.cat([left_0, right_0, left_1, right_1]),
+            torch.cat([l0, l1, l0, l1, r0, r1]),
+            torch.cat([l1, l0, r0, r1, l0, l1]),
+        )
+        forward, backward, *stereo = flows.split(len(left_0))
+        references: tuple[Reference, ...] = ("left", "left", "right", "right")
+        return StereoMotion(forward, backward, *map(_as_disparity, stereo, references))
+
+    def _pairs(self, images: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Return the flows (P, 2, H, W) from ``images[first]`` to ``images[second]``."""
+        height, width = images.shape[-2:]
+        padded = _pad(images)
+        encoded = EncodedImages(*(torch.cat(x) for x in zip(*map(self.encode, padded.split(4)), strict=True)))
+        positions = encoded.features.shape[-2] * encoded.features.shape[-1]
+        volume_bytes = 4 * positions**2 * 4 / 3  # float32, plus a third for the pyramid's upper levels
+        chunk = max(1, int(self.memory_limit / volume_bytes))
+        flows = [
+            self.match(encoded.pick(a), encoded.pick(b))
+            for a, b in zip(first.split(chunk), second.split(chunk), strict=True)
+        ]
+        return torch.cat(flows)[..., :height, :width].contiguous()
+
+    def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
+        """Bring a flow at 1/8 to full size: by the network's convex weights, else bilinear."""
+        batch, _, height, width = flow.shape
+        if self.network.mask_predictor is None:
+            size = (STRIDE * height, STRIDE * width)
+            return STRIDE * F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
+        weights = self.network.mask_predictor(hidden).float()
+        weights = weights.view(batch, 1, 9, STRIDE, STRIDE, height, width).softmax(dim=2)
+        neighbours = F.unfold(STRIDE * flow, kernel_size=3, padding=1).view(batch, 2, 9, 1, 1, height, width)
+        upsampled = (weights * neighbours).sum(dim=2)
+        return upsampled.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, STRIDE * height, STRIDE * width)
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
+        return torch.autocast(device.type, dtype=dtype, enabled=self.half_precision)
+
+
+def _pad(images: Tensor) -> Tensor:
+    """Replicate the right and bottom border up to multiples of 8 and at least 128 pixels."""
+    height, width = images.shape[-2:]
+    down, right = (max(MINIMUM_SIZE, -(-side // STRIDE) * STRIDE) - side for side in (height, width))
+    return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
+
+
+def _pixel_coordinates(features: Tensor) -> Tensor:
+    """Return the (B, 2, h, w) grid of column and row numbers of a feature map."""
+    batch, _, height, width = features.shape
+    rows = torch.arange(height, device=features.device, dtype=torch.float32)
+    columns = torch.arange(width, device=features.device, dtype=torch.float32)
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([u, v]).expand(batch, -1, -1, -1)
+
+
+def _as_disparity(flow: Tensor, reference: Reference) -> Tensor:
+    """Return horizontal flow between rectified views as disparity; the wrong direction becomes 0."""
+    sign = -1 if reference == "left" else 1
+    return (sign * flow[:, :1]).clamp(min=0)
