@@ -85,13 +85,11 @@ def shade(colour: ArrayLike, ids: ArrayLike) -> NDArray[np.uint8]:
     numbers = np.asarray(ids, dtype=np.float64)
     base = np.broadcast_to(np.asarray(colour, dtype=np.uint8), (len(numbers), 3))
     hsv = cv2.cvtColor(np.ascontiguousarray(base[None]), cv2.COLOR_RGB2HSV_FULL)[0].astype(np.float64) / 255
-    moves = numbers > 0
-    hue = hsv[:, 0] + moves * 0.16 * ((numbers * _GOLDEN_RATIO) % 1 - 0.5)
-    saturation = np.where(
-        moves, np.clip(hsv[:, 1], 0.35, 1) * (0.6 + 0.4 * ((numbers * 0.37) % 1)), hsv[:, 1]
-    )
-    value = np.where(moves, 0.5 + 0.5 * ((numbers * 0.7548776662) % 1), hsv[:, 2])
-    return np.round(255 * hsv_to_rgb(hue, saturation, value)).astype(np.uint8)
+    hue = hsv[:, 0] + 0.16 * ((numbers * _GOLDEN_RATIO) % 1 - 0.5)
+    saturation = np.clip(hsv[:, 1], 0.35, 1) * (0.6 + 0.4 * ((numbers * 0.37) % 1))
+    value = 0.5 + 0.5 * ((numbers * 0.7548776662) % 1)
+    shades = np.round(255 * hsv_to_rgb(hue, saturation, value)).astype(np.uint8)
+    return np.where(numbers[:, None] > 0, shades, base)
 
 
 def label_colours(labels: ArrayLike | Tensor, palette: NDArray[np.uint8]) -> Picture:

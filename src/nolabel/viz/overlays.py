@@ -88,26 +88,24 @@ def panoptic_overlay(
     known = (categories >= 0) & (categories < space.num_classes)
     numbers = np.where(known & np.isin(categories, space.things), numbers, 0)
     picture = blend(image, panoptic_colours(categories, numbers, space.palette), alpha, known)
+    # Ids may repeat in other classes: two touching objects differ in class or in id.
+    objects = np.where(numbers > 0, numbers * space.num_classes + categories, 0)
     if outline:
-        # Ids may repeat in other classes: two touching objects differ in class or in id.
-        objects = np.where(numbers > 0, numbers * (space.num_classes + 1) + categories + 1, 0)
         width = max(1, round(min(picture.shape[:2]) / 600))
-        picture[contours(objects, width) & (objects > 0)] = 255
-    return write_names(picture, categories, numbers, space) if names else picture
+        picture[contours(objects, width) & (numbers > 0)] = 255
+    return _write_names(picture, objects, space) if names else picture
 
 
-def write_names(picture: Picture, categories: ArrayLike, numbers: ArrayLike, space: LabelSpace) -> Picture:
-    """Write the class name at the middle of every instance that is large enough to hold it."""
-    category, number = np.asarray(categories), np.asarray(numbers)
-    rows, columns = np.nonzero(number)
-    found, index, area = np.unique(number[rows, columns], return_inverse=True, return_counts=True)
+def _write_names(picture: Picture, objects: NDArray[np.int64], space: LabelSpace) -> Picture:
+    """Write the class name at the middle of every object (id times classes plus class) that can hold it."""
+    rows, columns = np.nonzero(objects)
+    found, index, area = np.unique(objects[rows, columns], return_inverse=True, return_counts=True)
     top, left = (np.bincount(index, weights=axis) / area for axis in (rows, columns))
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     type_face = font(max(10, round(min(picture.shape[:2]) / 45)))
     for i in np.argsort(-area, kind="stable"):
-        inside = number == found[i]
-        name = space.names[int(np.bincount(category[inside]).argmax())]
+        name = space.names[int(found[i]) % space.num_classes]
         if area[i] > 1.5 * draw.textlength(name, font=type_face) * type_face.size:
             draw_label(draw, (left[i], top[i]), name, type_face, anchor="mm")
     return np.asarray(canvas)
