@@ -176,13 +176,13 @@ class CompletionQuality(Metric):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add frames."""
-        target = torch.where(self.field_of_view, target, INVALID)
+        target = torch.where(self.field_of_view.to(target.device), target, INVALID)
         size, middle = self.confusion.shape[1], _SHAPE[1] // 2
         for i, reach in enumerate(SSC_RANGES):
             ahead, aside = round(reach / VOXEL_SIZE), round(reach / VOXEL_SIZE / 2)
             crop = (slice(None), slice(0, ahead), slice(middle - aside, middle + aside))
             counts = confusion_matrix(prediction[crop], target[crop], size, size)
-            self.confusion[i] += counts[:, :size]
+            self.confusion[i] += counts[:, :size].to(self.confusion.device)
 
     def compute(self) -> CompletionScores:
         """Score all ranges."""

@@ -142,7 +142,7 @@ class PanopticQuality(Metric):
         if len(predictions) != len(targets):
             raise DataError(f"{len(predictions)} predictions for {len(targets)} targets")
         for prediction, target in zip(predictions, targets, strict=True):
-            table = segment_table(prediction, target)
+            table = segment_table(prediction, target).to(self.device)
             self.rows.append(table)
             self.rows_per_image.append(torch.tensor([len(table)], device=table.device))
 
@@ -154,31 +154,29 @@ class PanopticQuality(Metric):
         semantic_assignment = assign(counts, self.rule) if self.matching else identity(counts)
         semantic = semantic_scores(merge_clusters(counts, semantic_assignment), void_predictions="drop")
         applied = assignment if self.matching else identity(counts)
-        is_thing = torch.zeros(self.space.num_classes, dtype=torch.bool, device=rows.device)
+        is_thing = torch.zeros(self.space.num_classes, dtype=torch.bool)
         is_thing[list(self.space.things)] = True
-        sums = panoptic_counts(
-            rows, image, torch.from_numpy(applied).to(rows.device), is_thing, self.void_rule
-        )
+        sums = panoptic_counts(rows, image, torch.from_numpy(applied), is_thing, self.void_rule)
         return self._scores(sums, counts, assignment, semantic.miou, semantic.accuracy, semantic.iou)
 
     def _gathered(self) -> tuple[Tensor, Tensor]:
-        """All rows and the image of each; after a reduction the states are single tensors."""
+        """All rows and the image of each, on the CPU; after a reduction the states are single tensors."""
         states: tuple[list[Tensor] | Tensor, ...] = (self.rows, self.rows_per_image)
-        empty = torch.zeros(0, 5, dtype=torch.int64, device=self.device)
+        empty = torch.zeros(0, 5, dtype=torch.int64)
         rows, per_image = (
-            state if isinstance(state, Tensor) else torch.cat([start, *state])
+            state.cpu() if isinstance(state, Tensor) else torch.cat([start, *(part.cpu() for part in state)])
             for state, start in zip(states, (empty, empty[:, 0]), strict=True)
         )
-        return rows, torch.arange(len(per_image), device=rows.device).repeat_interleave(per_image)
+        return rows, torch.arange(len(per_image)).repeat_interleave(per_image)
 
     def _cluster_class_counts(self, rows: Tensor) -> Counts:
         """Pixels ``(K, C)`` with neither side void."""
         clusters, classes = self.num_clusters, self.space.num_classes
         cluster, label = rows[:, 0], rows[:, 2]
         valid = (cluster >= 0) & (cluster < clusters) & (label >= 0) & (label < classes)
-        counts = torch.zeros(clusters * classes, dtype=torch.int64, device=rows.device)
+        counts = torch.zeros(clusters * classes, dtype=torch.int64)
         counts.scatter_add_(0, (cluster * classes + label)[valid], rows[:, 4][valid])
-        return counts.view(clusters, classes).cpu().numpy()
+        return counts.view(clusters, classes).numpy()
 
     def _assignment(self, counts: Counts) -> Assignment:
         if not self.split_things or self.stuff_clusters is None:
@@ -197,7 +195,7 @@ class PanopticQuality(Metric):
         accuracy: float,
         iou: Vector,
     ) -> PanopticScores:
-        iou_sum, hits, wrong, missed = (values.cpu().numpy() for values in sums)
+        iou_sum, hits, wrong, missed = (values.numpy() for values in sums)
         segments = hits + (wrong + missed) / 2
         sq = iou_sum / np.maximum(hits, 1)
         pq, rq = (values / np.where(segments > 0, segments, 1) for values in (iou_sum, hits))

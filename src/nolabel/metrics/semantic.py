@@ -181,7 +181,8 @@ class SemanticQuality(Metric):
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         """Add label maps of equal shape, e.g. ``(B, H, W)``."""
-        self.confusion += confusion_matrix(predictions, targets, self.num_classes, self.num_clusters)
+        counts = confusion_matrix(predictions, targets, self.num_classes, self.num_clusters)
+        self.confusion += counts.to(self.confusion.device)
 
     def compute(self) -> SemanticScores:
         """Match clusters and score."""
