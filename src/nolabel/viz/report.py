@@ -32,10 +32,9 @@ h3 { font-size: 1.1rem; margin: 1.75rem 0 .5rem }
 p { margin: .6rem 0; max-width: 46rem }
 nav ol { margin: 0; padding-left: 1.4rem; columns: 18rem } nav a { color: inherit }
 figure { margin: 1rem 0 } figcaption { color: var(--soft); font-size: .9rem; margin-top: .35rem }
-figure button { all: unset; cursor: zoom-in; display: block; max-width: 100% }
-figure button:focus-visible { outline: 3px solid #4c8bf5; outline-offset: 2px }
-figure img { display: block; max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px;
-  background: #fff }
+figure img:focus-visible { outline: 3px solid #4c8bf5; outline-offset: 2px }
+figure img { display: block; cursor: zoom-in; max-width: 100%; height: auto; border: 1px solid var(--line);
+  border-radius: 4px; background: #fff }
 .gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--cell)), 1fr)) }
 .gallery figure { margin: 0 } .gallery img { width: 100% }
 .table { overflow-x: auto; margin: 1rem 0 } table { border-collapse: collapse; font-size: .93rem }
@@ -54,12 +53,16 @@ dialog img { display: block; cursor: zoom-out; max-width: 98vw; max-height: 96vh
 
 _SCRIPT = """
 const zoom = document.querySelector('dialog'), large = zoom.querySelector('img');
+const enlarge = image => { large.src = image.src; large.alt = image.alt; zoom.showModal() };
 document.addEventListener('click', event => {
-  const button = event.target.closest('figure button');
-  if (button) {
-    const image = button.querySelector('img');
-    large.src = image.src; large.alt = image.alt; zoom.showModal();
-  } else if (zoom.open) zoom.close();
+  if (zoom.open) zoom.close();
+  else if (event.target.matches('figure img')) enlarge(event.target);
+});
+document.addEventListener('keydown', event => {
+  if (!zoom.open && event.target.matches('figure img') && (event.key === 'Enter' || event.key === ' ')) {
+    event.preventDefault();
+    enlarge(event.target);
+  }
 });
 """
 
@@ -182,8 +185,8 @@ def _figure(image: ArrayLike | Tensor, caption: str, image_format: ImageFormat) 
     picture = to_picture(image)
     text = html.escape(caption, quote=True)
     size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
-    tag = f'<img src="{embed_image(picture, image_format)}" alt="{text}" {size} loading="lazy">'
-    return f'<figure><button title="Enlarge">{tag}</button><figcaption>{text}</figcaption></figure>'
+    tag = f'<img src="{embed_image(picture, image_format)}" alt="{text}" {size} role="button" tabindex="0">'
+    return f"<figure>{tag}<figcaption>{text}</figcaption></figure>"
 
 
 def _cell(tag: str, value: object, number: bool) -> str:
