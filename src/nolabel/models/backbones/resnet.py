@@ -1,0 +1,83 @@
+"""ResNet with bottleneck blocks, in detectron2's naming and torchvision's arithmetic (the stride sits in the 3x3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nolabel.models.backbones.convolution import ConvNorm
+
+__all__ = ["ResNet", "ResNetConfig"]
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """Widths and depths of a bottleneck ResNet; the defaults are ResNet-50.
+
+    Attributes:
+        stem_channels: output channels of the 7x7 convolution.
+        res2_channels: output channels of the first stage; every later stage doubles them.
+        bottleneck_channels: channels of the 3x3 convolutions of the first stage; every later stage doubles them.
+        blocks: number of blocks of each of the four stages.
+    """
+
+    stem_channels: int = 64
+    res2_channels: int = 256
+    bottleneck_channels: int = 64
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Output channels of res2, res3, res4 and res5."""
+        return tuple(self.res2_channels * 2**stage for stage in range(4))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolutions around a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, bottleneck_channels: int, stride: int) -> None:
+        super().__init__()
+        first = stride != 1 or in_channels != out_channels
+        self.shortcut = ConvNorm(in_channels, out_channels, 1, stride) if first else None
+        self.conv1 = ConvNorm(in_channels, bottleneck_channels)
+        self.conv2 = ConvNorm(bottleneck_channels, bottleneck_channels, 3, stride)
+        self.conv3 = ConvNorm(bottleneck_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
+        residual = self.conv3(F.relu_(self.conv2(F.relu_(self.conv1(x)))))
+        identity = x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(residual + identity)
+
+
+class ResNet(nn.Module):
+    """The four stages of a ResNet.
+
+    Source: CUPS specification 2.2; the layout of detectron2's ``build_resnet_backbone`` and of DINO's ResNet-50.
+    """
+
+    def __init__(self, config: ResNetConfig | None = None) -> None:
+        super().__init__()
+        config = config or ResNetConfig()
+        self.stem = nn.ModuleDict({"conv1": ConvNorm(3, config.stem_channels, 7, 2)})
+        in_channels = config.stem_channels
+        for stage, (depth, out_channels) in enumerate(zip(config.blocks, config.out_channels, strict=True)):
+            bottleneck = config.bottleneck_channels * 2**stage
+            blocks = nn.Sequential()
+            for block in range(depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(Bottleneck(in_channels, out_channels, bottleneck, stride))
+                in_channels = out_channels
+            self.add_module(f"res{stage + 2}", blocks)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, H, W) to ``res2`` .. ``res5`` at strides 4, 8, 16, 32."""
+        x = F.max_pool2d(F.relu_(self.stem["conv1"](images)), kernel_size=3, stride=2, padding=1)
+        features = {}
+        for name in ("res2", "res3", "res4", "res5"):
+            x = cast(nn.Module, getattr(self, name))(x)
+            features[name] = x
+        return features

@@ -1,0 +1,26 @@
+"""Panoptic Cascade Mask R-CNN: one network for stuff, things and their union (CUPS)."""
+
+from nolabel.models.panoptic.config import PanopticConfig
+from nolabel.models.panoptic.merge import PanopticSegments, Segment, merge_panoptic, standard_format
+from nolabel.models.panoptic.network import (
+    ImageFeatures,
+    InstancePrediction,
+    PanopticCascadeMaskRCNN,
+    PanopticPrediction,
+)
+from nolabel.models.panoptic.semantic_head import SemanticHead
+from nolabel.models.panoptic.targets import PanopticTarget
+
+__all__ = [
+    "ImageFeatures",
+    "InstancePrediction",
+    "PanopticCascadeMaskRCNN",
+    "PanopticConfig",
+    "PanopticPrediction",
+    "PanopticSegments",
+    "PanopticTarget",
+    "Segment",
+    "SemanticHead",
+    "merge_panoptic",
+    "standard_format",
+]
