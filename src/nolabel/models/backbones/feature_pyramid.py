@@ -45,7 +45,9 @@ class FeaturePyramid(nn.Module):
         pyramid: dict[str, Tensor] = {}
         for level in (5, 4, 3, 2):
             lateral = self._conv(f"fpn_lateral{level}")(features[f"res{level}"])
-            inner = lateral if inner is None else lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
+            inner = (
+                lateral if inner is None else lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
+            )
             pyramid[f"p{level}"] = self._conv(f"fpn_output{level}")(inner)
         pyramid = dict(sorted(pyramid.items()))
         pyramid["p6"] = pyramid["p5"][:, :, ::2, ::2]

@@ -21,7 +21,7 @@ __all__ = [
     "RegionProposalNetwork",
     "Sampler",
     "dense_masks",
-    "paste_masks",
     "pairwise_iou",
+    "paste_masks",
     "pyramid_anchors",
 ]

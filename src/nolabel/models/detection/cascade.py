@@ -112,7 +112,9 @@ class CascadeRoIHeads(nn.Module):
         super().__init__()
         self.config = config
         pooled_features = channels * config.box_pool_size**2
-        self.box_head = nn.ModuleList([BoxHead(pooled_features, config.box_channels) for _ in config.stage_ious])
+        self.box_head = nn.ModuleList(
+            [BoxHead(pooled_features, config.box_channels) for _ in config.stage_ious]
+        )
         self.box_predictor = nn.ModuleList(
             [BoxPredictor(config.box_channels, config.num_classes) for _ in config.stage_ious]
         )
@@ -180,14 +182,18 @@ class CascadeRoIHeads(nn.Module):
         candidates = (probabilities[:, :-1] > threshold) & finite[:, None]
         rows, classes = candidates.nonzero(as_tuple=True)
         kept_boxes, scores = clip_boxes_to_image(boxes, image_size)[rows], probabilities[rows, classes]
-        keep = batched_nms(kept_boxes, scores, classes, self.config.nms_iou)[: self.config.detections_per_image]
+        keep = batched_nms(kept_boxes, scores, classes, self.config.nms_iou)[
+            : self.config.detections_per_image
+        ]
         return Detections(kept_boxes[keep], scores[keep], classes[keep])
 
     def mask_logits(
         self, features: Sequence[Tensor], boxes: Sequence[Tensor], classes: Sequence[Tensor]
     ) -> Tensor:
         """Return the (sum R_i, 28, 28) mask logits of boxes (R_i, 4) with ``classes`` (R_i,) of every image."""
-        return self.mask_head(pool_boxes(features, boxes, self.config.mask_pool_size), torch.cat(list(classes)))
+        return self.mask_head(
+            pool_boxes(features, boxes, self.config.mask_pool_size), torch.cat(list(classes))
+        )
 
     # --- training -------------------------------------------------------------------------------------------
 
@@ -222,7 +228,9 @@ class CascadeRoIHeads(nn.Module):
         )
         return self._assign(boxes[chosen], labels[chosen], matched[chosen], target)
 
-    def _rematch(self, boxes: Tensor, target: InstanceTarget, size: tuple[int, int], limit: float) -> _Samples:
+    def _rematch(
+        self, boxes: Tensor, target: InstanceTarget, size: tuple[int, int], limit: float
+    ) -> _Samples:
         boxes = clip_boxes_to_image(boxes, size)
         boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
         matched, labels = match_boxes(pairwise_iou(target.boxes.to(boxes.dtype), boxes), limit, limit)

@@ -42,6 +42,8 @@ def pool_boxes(features: Sequence[Tensor], boxes: Sequence[Tensor], size: int) -
     pooled = joined.new_zeros((len(joined), features[0].shape[1], size, size), dtype=features[0].dtype)
     for level, feature in enumerate(features, start=2):
         rows = (levels == level).nonzero().squeeze(1)
-        crops = roi_align(feature, regions[rows], size, spatial_scale=0.5**level, sampling_ratio=0, aligned=True)
+        crops = roi_align(
+            feature, regions[rows], size, spatial_scale=0.5**level, sampling_ratio=0, aligned=True
+        )
         pooled.index_copy_(0, rows, crops)
     return pooled

@@ -122,10 +122,16 @@ class RegionProposalNetwork(nn.Module):
         for level, (anchors, level_logits, deltas) in enumerate(zip(*scores, strict=True)):
             best, index = level_logits.topk(min(selection.per_level, level_logits.shape[1]), dim=1)
             picked = deltas.gather(1, index[..., None].expand(-1, -1, 4))
-            boxes.append(self.coder.decode(anchors[index].flatten(0, 1), picked.flatten(0, 1)).view_as(picked))
+            boxes.append(
+                self.coder.decode(anchors[index].flatten(0, 1), picked.flatten(0, 1)).view_as(picked)
+            )
             logits.append(best)
             levels.append(torch.full_like(index[0], level))
-        all_boxes, all_logits, all_levels = torch.cat(boxes, dim=1), torch.cat(logits, dim=1), torch.cat(levels)
+        all_boxes, all_logits, all_levels = (
+            torch.cat(boxes, dim=1),
+            torch.cat(logits, dim=1),
+            torch.cat(levels),
+        )
         return [
             self._suppress(all_boxes[i], all_logits[i], all_levels, size, selection.per_image)
             for i, size in enumerate(image_sizes)

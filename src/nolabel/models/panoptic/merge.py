@@ -83,7 +83,9 @@ def merge_panoptic(
         for number, (row, score, category) in enumerate(rows, start=1)
     ]
     first = len(segments) + 1
-    segments += [Segment(n, False, channel, areas[n]) for n, channel in enumerate(stuff.tolist(), start=first)]
+    segments += [
+        Segment(n, False, channel, areas[n]) for n, channel in enumerate(stuff.tolist(), start=first)
+    ]
     return PanopticSegments(ids, tuple(segments))
 
 
@@ -140,7 +142,9 @@ def standard_format(
     """
     labels, numbers = [VOID], [0]
     for segment in panoptic.segments:
-        labels.append(thing_classes[segment.category] if segment.is_thing else stuff_classes[segment.category - 1])
+        labels.append(
+            thing_classes[segment.category] if segment.is_thing else stuff_classes[segment.category - 1]
+        )
         numbers.append(numbers[-1] + 1 if segment.is_thing else 0)
     table = torch.tensor([labels, numbers], device=panoptic.ids.device)
     semantic, instance = table[:, panoptic.ids.long()]

@@ -308,7 +308,8 @@ def _check_image(image: Tensor) -> None:
     low, high = (float(value) for value in image.detach().aminmax())
     if not (low >= -0.01 and high <= 1.01):
         raise DataError(
-            f"image values must lie in 0 .. 1, found {low:.3g} .. {high:.3g}", hint="divide 8-bit images by 255"
+            f"image values must lie in 0 .. 1, found {low:.3g} .. {high:.3g}",
+            hint="divide 8-bit images by 255",
         )
 
 
