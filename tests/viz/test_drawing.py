@@ -158,6 +158,7 @@ def test_report_is_one_file_that_loads_nothing(tmp_path):
     for address in parser.addresses:
         assert address.startswith(("data:image/", "#section-"))
     assert not re.search(r"https?://|file:|url\(|@import", text) and str(tmp_path) not in text
+    assert text.count('<figure style="width:320px">') == 2
     assert "Title &lt;1&gt;" in text and "0.123" in text and '<td class="number">–</td>' in text
     encoded = re.search(r"data:image/png;base64,([^\"]+)", text).group(1)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))), GREY)

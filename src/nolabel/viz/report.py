@@ -35,8 +35,8 @@ figure { margin: 1rem 0 } figcaption { color: var(--soft); font-size: .9rem; mar
 figure img:focus-visible { outline: 3px solid #4c8bf5; outline-offset: 2px }
 figure img { display: block; cursor: zoom-in; max-width: 100%; height: auto; border: 1px solid var(--line);
   border-radius: 4px; background: #fff }
-.gallery { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--cell)), 1fr)) }
-.gallery figure { margin: 0 } .gallery img { width: 100% }
+.gallery { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 }
+.gallery figure { margin: 0; max-width: 100% } .gallery img { width: 100% }
 .table { overflow-x: auto; margin: 1rem 0 } table { border-collapse: collapse; font-size: .93rem }
 caption { text-align: left; color: var(--soft); padding-bottom: .35rem }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left }
@@ -128,8 +128,9 @@ class Report:
         image_format: ImageFormat = "jpeg",
     ) -> Report:
         """Add pictures in as many columns as fit at ``cell_width`` pixels each."""
-        figures = (_figure(i, c, image_format) for i, c in zip(images, captions, strict=True))
-        self._parts.append(f'<div class="gallery" style="--cell:{cell_width}px">{"".join(figures)}</div>')
+        size = f' style="width:{cell_width}px"'
+        figures = (_figure(i, c, image_format, size) for i, c in zip(images, captions, strict=True))
+        self._parts.append(f'<div class="gallery">{"".join(figures)}</div>')
         return self
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> Report:
@@ -181,12 +182,12 @@ class Report:
         return path
 
 
-def _figure(image: ArrayLike | Tensor, caption: str, image_format: ImageFormat) -> str:
+def _figure(image: ArrayLike | Tensor, caption: str, image_format: ImageFormat, style: str = "") -> str:
     picture = to_picture(image)
     text = html.escape(caption, quote=True)
     size = f'width="{picture.shape[1]}" height="{picture.shape[0]}"'
     tag = f'<img src="{embed_image(picture, image_format)}" alt="{text}" {size} role="button" tabindex="0">'
-    return f"<figure>{tag}<figcaption>{text}</figcaption></figure>"
+    return f"<figure{style}>{tag}<figcaption>{text}</figcaption></figure>"
 
 
 def _cell(tag: str, value: object, number: bool) -> str:
