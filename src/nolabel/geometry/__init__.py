@@ -1,0 +1,50 @@
+"""Cameras, warps, flow and disparity, rigid motions, rays and voxel grids: pure functions on tensors.
+
+Everything is batched, differentiable where that makes sense, works on every device, and computes in float32 or
+float64: half-precision inputs are brought up.
+"""
+
+from nolabel.geometry.cameras import FisheyeCamera, PinholeCamera
+from nolabel.geometry.flow import (
+    depth_from_disparity,
+    disparity_as_flow,
+    disparity_from_depth,
+    forward_backward_visible,
+    scene_flow,
+)
+from nolabel.geometry.rays import camera_rays, depth_from_distance, distance_from_depth
+from nolabel.geometry.rigid import (
+    compose,
+    fit_rigid,
+    from_rotation_translation,
+    invert,
+    se3_exp,
+    se3_log,
+    transform,
+)
+from nolabel.geometry.voxels import VoxelGrid
+from nolabel.geometry.warp import backward_warp, pixel_grid, sample
+
+__all__ = [
+    "FisheyeCamera",
+    "PinholeCamera",
+    "VoxelGrid",
+    "backward_warp",
+    "camera_rays",
+    "compose",
+    "depth_from_disparity",
+    "depth_from_distance",
+    "disparity_as_flow",
+    "disparity_from_depth",
+    "distance_from_depth",
+    "fit_rigid",
+    "forward_backward_visible",
+    "from_rotation_translation",
+    "invert",
+    "pixel_grid",
+    "sample",
+    "scene_flow",
+    "se3_exp",
+    "se3_log",
+    "transform",
+]
