@@ -86,7 +86,7 @@ def disparity_as_flow(disparity: Tensor, reference: Literal["left", "right"] = "
 
 
 def scene_flow(
-    depth_0: Tensor, depth_1: Tensor, flow: Tensor, camera: PinholeCamera
+    depth_0: Tensor, depth_1: Tensor, flow: Tensor, camera: PinholeCamera, reference_compat: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The 3D points of the first image and where they are at the second time.
 
@@ -98,6 +98,7 @@ def scene_flow(
         depth_1: (B, 1, H, W) metres, on the grid of the second image.
         flow: (B, 2, H, W) pixels from the first to the second image.
         camera: matrix (3, 3) or (B, 3, 3).
+        reference_compat: decide exact halves as the original does, see :func:`backward_warp`.
 
     Returns:
         points_0, points_1: (B, 3, H, W) metres in the camera frame of their own time.
@@ -105,5 +106,7 @@ def scene_flow(
     """
     points_0 = camera.backproject(depth_0[:, 0]).movedim(-1, 1)
     points_1 = camera.backproject(depth_1[:, 0]).movedim(-1, 1)
-    fetched, inside = backward_warp(torch.cat([points_1, depth_1], dim=1), flow, mode="nearest")
+    fetched, inside = backward_warp(
+        torch.cat([points_1, depth_1], dim=1), flow, "nearest", "zeros", reference_compat
+    )
     return points_0, fetched[:, :3], inside & (depth_0 > 0) & (fetched[:, 3:] > 0)

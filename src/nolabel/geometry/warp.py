@@ -50,9 +50,10 @@ def backward_warp(
         flow: (B, 2, h, w) pixels = (dx, dy).
         mode: ``bilinear``, or ``nearest`` (halves go to the even neighbour).
         padding_mode: what lies outside: ``zeros``, or the nearest ``border`` pixel.
-        reference_compat: sample as CUPS' published labels did (spec ``cups_pseudo.md`` 4.1): coordinates
-            normalised for corner-aligned sampling but read as not corner-aligned, so x becomes
-            x W / (W - 1) - 0.5; inside = the bilinear weight inside the image is >= 0.999. Bilinear only.
+        reference_compat: sample as CUPS' published labels did (spec ``cups_pseudo.md`` 4.1 and 4.4). Bilinear:
+            coordinates are normalised for corner-aligned sampling but read as not corner-aligned, so x
+            becomes x W / (W - 1) - 0.5; inside = the bilinear weight inside the image is >= 0.999. Nearest:
+            no offset, but exact halves are decided by the float32 rounding of normalised coordinates.
 
     Returns:
         warped: (B, C, h, w) in the type of the image.
@@ -63,9 +64,7 @@ def backward_warp(
     position = pixel_grid(flow.shape[-2], flow.shape[-1], dtype=flow.dtype, device=flow.device) + flow
     if not reference_compat:
         return sample(image, position, mode, padding_mode)
-    if mode != "bilinear":
-        raise ValueError("reference_compat describes a bilinear sampler")
-    return _misaligned_sample(image, position, padding_mode)
+    return _reference_sample(image, position, mode, padding_mode)
 
 
 def sample(
@@ -127,13 +126,14 @@ def _gather(image: Tensor, column: Tensor, row: Tensor, padding_mode: Padding) -
     return torch.where(known[:, None], values, torch.zeros((), dtype=image.dtype, device=image.device))
 
 
-def _misaligned_sample(image: Tensor, position: Tensor, padding_mode: Padding) -> tuple[Tensor, Tensor]:
-    """CUPS' sampler: see ``reference_compat`` of :func:`backward_warp`."""
-    height, width = image.shape[-2:]
-    last = position.new_tensor([width - 1, height - 1])
+def _reference_sample(
+    image: Tensor, position: Tensor, mode: Mode, padding_mode: Padding
+) -> tuple[Tensor, Tensor]:
+    """CUPS' samplers: see ``reference_compat`` of :func:`backward_warp`."""
+    last = position.new_tensor([image.shape[-1] - 1, image.shape[-2] - 1])
     grid = (2 * position.permute(0, 2, 3, 1) / last - 1).nan_to_num(nan=-4.0)
     source, grid = common_precision(image, grid)
-    warped = F.grid_sample(source, grid, mode="bilinear", padding_mode=padding_mode, align_corners=False)
-    ones = torch.ones_like(source[:, :1])
-    weight = F.grid_sample(ones, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    aligned = mode == "nearest"  # the bilinear one should be, too: that is the half-pixel quirk
+    warped = F.grid_sample(source, grid, mode, padding_mode, align_corners=aligned)
+    weight = F.grid_sample(torch.ones_like(source[:, :1]), grid, mode, "zeros", align_corners=aligned)
     return warped.to(image.dtype), weight >= 0.999
