@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden.support import case_parameters, fill_layout, load_npz
 
+from golden.support import case_parameters, fill_layout, load_npz
 from nolabel.methods.cups.fusion import align_semantic_to_instances, clear_border_columns
 from nolabel.methods.cups.semantics import (
     nearness,
