@@ -180,8 +180,9 @@ class PanopticCascadeMaskRCNN(nn.Module):
         for row, image in zip(batch, images, strict=True):
             normalised = (image.to(batch) - self.pixel_mean) / self.pixel_std
             row[:, : image.shape[-2], : image.shape[-1]] = normalised
-        # Channels last is what the convolution kernels of processors and tensor cores want.
-        return ImageFeatures(self.backbone(batch.contiguous(memory_format=torch.channels_last)), sizes)
+        if batch.is_cuda:  # what tensor cores want; on processors it gains nothing
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return ImageFeatures(self.backbone(batch), sizes)
 
     # --- prediction ---------------------------------------------------------------------------------------------
 
