@@ -17,75 +17,75 @@ class ObjectProposalConfig(Config):
     """``ensembled``: CUPS, agreement of several runs. ``vanilla``: the motion labels of one SF2SE3 run as they are."""
     reference_compat: bool = False
     """Repeat the original's quirks; each is named in the docstring of the function that acts on it."""
-    reference_area: float | None = Field(640 * 1280, gt=0)
+    reference_area: float | None = Field(default=640 * 1280, gt=0)
     """Image area in pixels for which lengths and areas in pixels below are meant. They scale with the actual
     image; null, or ``reference_compat``, takes them as they are."""
 
-    min_depth: float = Field(5.5, ge=0)
+    min_depth: float = Field(default=5.5, ge=0)
     """Metres; nearer points are not trusted (nor moved far enough away from the ego vehicle)."""
-    max_depth: float = Field(70.0, gt=0)
+    max_depth: float = Field(default=70.0, gt=0)
     """Metres; farther points are too noisy."""
-    edge_threshold: float = Field(0.2, gt=0)
+    edge_threshold: float = Field(default=0.2, gt=0)
     """Pixels whose log-disparity gradient (Sobel, not normalised) is a local maximum above this are depth edges."""
-    edge_size: int = Field(5, ge=1)
+    edge_size: int = Field(default=5, ge=1)
     """Side of the square in pixels by which depth edges grow (not scaled: it covers the smear of the matcher)."""
-    visibility_slope: float = Field(0.01, ge=0)
+    visibility_slope: float = Field(default=0.01, ge=0)
     """Forward-backward check: allowed squared deviation per squared motion."""
-    visibility_offset: float = Field(0.5, ge=0)
+    visibility_offset: float = Field(default=0.5, ge=0)
     """Forward-backward check: allowed squared deviation in square pixels."""
-    min_valid_pixels: int = Field(512, ge=0)
+    min_valid_pixels: int = Field(default=512, ge=0)
     """Pixels (scaled by area); with fewer valid ones the image has no proposals."""
 
-    min_noise: float = Field(2.0, gt=0)
+    min_noise: float = Field(default=2.0, gt=0)
     """Pixels (scaled by length): least standard deviation assumed for flow and disparity."""
-    max_noise: float = Field(10.0, gt=0)
+    max_noise: float = Field(default=10.0, gt=0)
     """Pixels (scaled by length): greatest standard deviation; deviations beyond it are outliers."""
-    min_valid_fraction: float = Field(0.1, ge=0, le=1)
+    min_valid_fraction: float = Field(default=0.1, ge=0, le=1)
     """Below this fraction of consistent pixels the noise is not estimated but taken as ``min_noise``."""
 
-    runs: int = Field(8, ge=1)
+    runs: int = Field(default=8, ge=1)
     """Independent SF2SE3 runs."""
-    cycles: int = Field(6, ge=1)
+    cycles: int = Field(default=6, ge=1)
     """Greedy cycles of a run."""
-    grid_scale: float = Field(0.06, gt=0, le=1)
+    grid_scale: float = Field(default=0.06, gt=0, le=1)
     """Size of the search grid relative to the image."""
-    clusters: int = Field(100, ge=1)
+    clusters: int = Field(default=100, ge=1)
     """Random rigid clusters in a cycle."""
-    max_cluster_points: int = Field(5, ge=2)
+    max_cluster_points: int = Field(default=5, ge=2)
     """Points of a cluster at most."""
-    cluster_radius: float = Field(5.0, gt=0)
+    cluster_radius: float = Field(default=5.0, gt=0)
     """Metres between two points of a cluster at most."""
-    rigid_tolerance: float = Field(0.03, gt=0)
+    rigid_tolerance: float = Field(default=0.03, gt=0)
     """Metres by which the distance of two points of a cluster may change."""
-    inlier_threshold: float = Field(0.0455, gt=0, lt=1)
+    inlier_threshold: float = Field(default=0.0455, gt=0, lt=1)
     """Soft inliers above it are hard inliers (2 standard deviations)."""
-    min_gain: float = Field(0.0015, ge=0)
+    min_gain: float = Field(default=0.0015, ge=0)
     """Least newly explained share of the valid grid points for a motion to be chosen."""
-    max_overlap: float = Field(0.15, ge=0, le=1)
+    max_overlap: float = Field(default=0.15, ge=0, le=1)
     """Soft IoU with an earlier motion at most."""
-    neighbour_sigma: float = Field(0.05, gt=0)
+    neighbour_sigma: float = Field(default=0.05, gt=0)
     """Standard deviation of the spatial model in normalised image coordinates (pixels / focal length)."""
-    max_new_objects: int = Field(3, ge=1)
+    max_new_objects: int = Field(default=3, ge=1)
     """Objects taken over from one cycle at most."""
-    max_objects: int = Field(10, ge=1)
+    max_objects: int = Field(default=10, ge=1)
     """Objects of one run at most."""
 
-    max_turn: float = Field(0.02, gt=0)
+    max_turn: float = Field(default=0.02, gt=0)
     """``reference_compat`` only: objects that turn against the background by more than twice this (radians) go."""
-    min_component: int = Field(128, ge=1)
+    min_component: int = Field(default=128, ge=1)
     """Pixels (scaled by area) of a connected proposal at least."""
     connectivity: Literal[4, 8] = 8
     """Neighbourhood of connected components (published labels: 8)."""
 
-    min_agreement: float = Field(0.8, ge=0, le=1)
+    min_agreement: float = Field(default=0.8, ge=0, le=1)
     """Share of the runs that must agree on a proposal, averaged over its pixels."""
-    nms_sigma: float = Field(2.0, gt=0)
+    nms_sigma: float = Field(default=2.0, gt=0)
     """Matrix NMS: strength of the Gaussian decay."""
-    nms_threshold: float = Field(0.6, ge=0, le=1)
+    nms_threshold: float = Field(default=0.6, ge=0, le=1)
     """Matrix NMS: least decayed score."""
-    min_pixels: int = Field(64, ge=1)
+    min_pixels: int = Field(default=64, ge=1)
     """Pixels (scaled by area) of a final object at least."""
-    min_surface: float = Field(0.65, ge=0)
+    min_surface: float = Field(default=0.65, ge=0)
     """Square metres of a final object at least."""
 
     def for_image(self, height: int, width: int) -> ObjectProposalConfig:

@@ -223,9 +223,7 @@ class MotionSegmenter:
         """
         if not self.config.reference_compat:
             return labels
-        cosine = ((motions[0, :3, :3] * motions[:, :3, :3]).sum(dim=(1, 2)) - 1) / 2
-        turns = 0.5 * torch.arccos(cosine) >= self.config.max_turn  # NaN (cosine above 1) compares as kept
-        turns[0] = False
+        turns = rotation_value(motions) >= self.config.max_turn
         return torch.where(turns[labels], 0, labels)
 
     def connected_proposals(self, labels: Tensor, posterior: Tensor) -> Proposals:
@@ -237,11 +235,9 @@ class MotionSegmenter:
             if label == 0:
                 continue
             same = image == label
-            # The score is the mean over the label's whole mask for each of its parts (spec 5.8).
-            score = posteriors[same].mean()
             for part in connected_parts(same, self.config.connectivity, self.config.min_component):
                 masks.append(part)
-                scores.append(score)
+                scores.append(posteriors[part].mean())
         if not masks:
             return Proposals(image.bool()[None][:0], posterior[:0])
         return Proposals(torch.stack(masks), torch.stack(scores))
@@ -262,6 +258,17 @@ class MotionSegmenter:
         columns, rows = self.pixels.pixels.long().unbind(1)
         image[rows, columns] = values
         return image
+
+
+def rotation_value(motions: Tensor) -> Tensor:
+    """Return half the angle in radians (K,) by which motions (K, 4, 4) turn against the first, 0 for itself.
+
+    NaN, which compares as small, where rounding brings the cosine above 1.
+    """
+    cosine = ((motions[0, :3, :3] * motions[:, :3, :3]).sum(dim=(1, 2)) - 1) / 2
+    value = 0.5 * torch.arccos(cosine)
+    value[0] = 0
+    return value
 
 
 def connected_parts(mask: Tensor, connectivity: int, min_pixels: int) -> list[Tensor]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nolabel.geometry.warp import pixel_grid
 from nolabel.methods.cups.sf2se3.sampling import grid_shape, resize_nearest
 from nolabel.structures import StereoCalibration
 
@@ -80,15 +81,18 @@ class SceneFlow:
 
     def at_valid_pixels(self) -> PointFlow:
         """Return the valid pixels in raster order."""
-        return self._flat(
-            self.points_0, self.points_1, self.flow, self.valid, pixel_maps(*self.size, self.flow)
-        )[self.valid.flatten()]
+        return self._flat(self.points_0, self.points_1, self.flow, self.valid, self._pixels())[
+            self.valid.flatten()
+        ]
 
     def on_grid(self, scale: float) -> tuple[PointFlow, tuple[int, int]]:
         """Return the points of the coarse grid in raster order, and the grid's height and width."""
         shape = grid_shape(*self.size, scale)
-        maps = (self.points_0, self.points_1, self.flow, self.valid, pixel_maps(*self.size, self.flow))
+        maps = (self.points_0, self.points_1, self.flow, self.valid, self._pixels())
         return self._flat(*(resize_nearest(m, shape) for m in maps)), shape
+
+    def _pixels(self) -> Tensor:
+        return pixel_grid(*self.size, dtype=self.flow.dtype, device=self.flow.device)
 
     def _flat(
         self, points_0: Tensor, points_1: Tensor, flow: Tensor, valid: Tensor, pixels: Tensor
@@ -97,15 +101,7 @@ class SceneFlow:
         return PointFlow(*rows, valid=valid.flatten(), camera=self.camera)
 
 
-def pixel_maps(height: int, width: int, like: Tensor) -> Tensor:
-    """Return column and row numbers (2, H, W) in the type and on the device of ``like``."""
-    rows = torch.arange(height, dtype=like.dtype, device=like.device)
-    columns = torch.arange(width, dtype=like.dtype, device=like.device)
-    v, u = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([u, v])
-
-
 def back_project(depth: Tensor, camera: StereoCalibration) -> Tensor:
     """Return the points (3, H, W) in metres of a depth map (H, W); depth 0 gives the origin."""
-    u, v = pixel_maps(*depth.shape, like=depth)
+    u, v = pixel_grid(*depth.shape, dtype=depth.dtype, device=depth.device)
     return torch.stack([(u - camera.cx) / camera.fx * depth, (v - camera.cy) / camera.fy * depth, depth])

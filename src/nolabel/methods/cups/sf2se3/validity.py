@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.geometry.flow import depth_from_disparity, disparity_as_flow, forward_backward_visible
+from nolabel.geometry.warp import backward_warp, pixel_grid
 from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
-from nolabel.methods.cups.sf2se3.scene_flow import SceneFlow, back_project, pixel_maps
+from nolabel.methods.cups.sf2se3.scene_flow import SceneFlow, back_project
 from nolabel.models.motion import StereoMotion
 from nolabel.structures import StereoCalibration
 
@@ -122,7 +123,9 @@ def build_scene_flow(
 
     trusted_1 = trusted(depth_1) & not_edge(motion.disparity_1)
     trusted_1 &= stereo_visible(motion.disparity_1, motion.disparity_right_1)
-    points_1, trusted_1, inside = look_up(back_project(depth_1, camera), trusted_1, motion.flow_forward[0])
+    points_1, trusted_1, inside = look_up(
+        back_project(depth_1, camera), trusted_1, motion.flow_forward[0], compat
+    )
     validity = Validity(
         allowed=allowed,
         depth=trusted(depth_0),
@@ -136,15 +139,23 @@ def build_scene_flow(
     return SceneFlow(points_0, points_1, motion.flow_forward[0], validity.combined(), camera), validity
 
 
-def look_up(points: Tensor, trusted: Tensor, flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Read t1 maps at the pixels nearest to where the flow leads (ties to the even pixel).
+def look_up(
+    points: Tensor, trusted: Tensor, flow: Tensor, reference_compat: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Read t1 maps at the pixels nearest to where the flow leads.
+
+    Positions halfway between two pixels go to the even one; with ``reference_compat`` float32 rounding of
+    normalised coordinates decides them, as in the original (a twentieth of the pixels if flow is quantised).
 
     Returns:
         points (3, H, W) and trusted (H, W) on the grid of t0, both 0 outside the image; inside (H, W) bool.
     """
-    height, width = trusted.shape
-    extent = flow.new_tensor([width - 1, height - 1])
-    grid = 2 * (pixel_maps(height, width, flow) + flow).permute(1, 2, 0) / extent - 1
-    maps = torch.cat([points, trusted[None].to(points.dtype), torch.ones_like(points[:1])])
-    read = F.grid_sample(maps[None], grid[None], mode="nearest", padding_mode="zeros", align_corners=True)[0]
-    return read[:3], read[3] > 0.5, read[4] > 0.5
+    maps = torch.cat([points, trusted[None].to(points.dtype), torch.ones_like(points[:1])])[None]
+    if reference_compat:
+        height, width = trusted.shape
+        position = pixel_grid(height, width, dtype=flow.dtype, device=flow.device) + flow
+        grid = 2 * position.permute(1, 2, 0) / flow.new_tensor([width - 1, height - 1]) - 1
+        read = F.grid_sample(maps, grid[None], mode="nearest", padding_mode="zeros", align_corners=True)
+    else:
+        read, _ = backward_warp(maps, flow[None], mode="nearest")
+    return read[0, :3], read[0, 3] > 0.5, read[0, 4] > 0.5
