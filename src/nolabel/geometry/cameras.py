@@ -175,11 +175,9 @@ def undistort_radius(
         The radius, and bool where it was found: not where ``distorted`` lies beyond the largest value that the
         branch reaches (the fold, where the derivative 1 + 3 k1 r^2 + 5 k2 r^4 vanishes).
     """
-    fold = _fold(k1, k2).expand_as(distorted)
-    # A wide bracket that the root cannot leave; outside it, Newton falls back to halving.
-    low, high = torch.zeros_like(distorted), fold.clone()
-    unbounded = torch.isinf(high)
-    high = torch.where(unbounded, _upper(distorted, k1, k2), high)
+    # Before the fold the factor 1 + k1 r^2 + k2 r^4 is never below 4/9, which bounds the root by 9/4 of the
+    # distorted radius. Newton steps that leave the bracket fall back to halving it.
+    low, high = torch.zeros_like(distorted), torch.minimum(_fold(k1, k2), 2.25 * distorted)
     limit = distort_radius(high, k1, k2)
     found = distorted <= limit
     target = torch.minimum(distorted, limit)
@@ -207,14 +205,3 @@ def _fold(k1: Tensor, k2: Tensor) -> Tensor:
     candidates = [torch.where(d > 0, 2 / torch.where(d > 0, d, 1.0), infinite) for d in (first, second)]
     smallest = torch.minimum(*candidates).sqrt()
     return torch.where(discriminant >= 0, smallest, infinite)
-
-
-def _upper(distorted: Tensor, k1: Tensor, k2: Tensor) -> Tensor:
-    """A radius whose distorted value is at least ``distorted``, where the distortion never folds.
-
-    Doubling from 1 reaches it: without a fold the value grows without bound (or like r where k1 = k2 = 0).
-    """
-    upper = torch.maximum(distorted, torch.ones_like(distorted))
-    for _ in range(24):
-        upper = torch.where(distort_radius(upper, k1, k2) < distorted, 2 * upper, upper)
-    return upper

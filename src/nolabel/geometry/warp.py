@@ -131,7 +131,7 @@ def _reference_sample(
 ) -> tuple[Tensor, Tensor]:
     """CUPS' samplers: see ``reference_compat`` of :func:`backward_warp`."""
     last = position.new_tensor([image.shape[-1] - 1, image.shape[-2] - 1])
-    grid = (2 * position.permute(0, 2, 3, 1) / last - 1).nan_to_num(nan=-4.0)
+    grid = (2 * position.permute(0, 2, 3, 1) / last - 1).nan_to_num(nan=-4.0).clamp(-4, 4)
     source, grid = common_precision(image, grid)
     aligned = mode == "nearest"  # the bilinear one should be, too: that is the half-pixel quirk
     warped = F.grid_sample(source, grid, mode, padding_mode, align_corners=aligned)
