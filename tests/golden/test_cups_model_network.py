@@ -22,9 +22,11 @@ from nolabel.models.detection import (
 )
 from nolabel.models.detection.pooling import pool_boxes
 from nolabel.models.panoptic import (
+    MultiViewPredictor,
     PanopticCascadeMaskRCNN,
     PanopticConfig,
     PanopticTarget,
+    ViewConfig,
     merge_panoptic,
     standard_format,
 )
@@ -278,3 +280,35 @@ def test_merge(path: Path) -> None:
     stuff, things = range(meta["S"]), range(meta["S"], meta["S"] + meta["T"])
     standard = torch.stack(standard_format(merged, stuff, things), dim=-1).numpy()
     assert (standard == arrays["standard"]).all()
+
+
+@pytest.mark.parametrize("path", case_parameters("cups_model", "tta/*.json"))
+def test_views(path: Path) -> None:
+    """Several views: their boxes, the united boxes, the mean probabilities and the merged map."""
+    torch.set_num_threads(1)
+    meta, arrays = load_json(path), load_npz(path.with_suffix(".npz"))
+    network = build(path.parents[1], meta, confidence_threshold=meta["confidence_threshold"])
+    config = ViewConfig(
+        tuple(meta["short_sides"]), mirror=meta["flip"], score_threshold=meta["tta_threshold"]
+    )
+    predictor = MultiViewPredictor(network, config)
+    image = torch.from_numpy(arrays["image"]).float() / 255
+    pictures = [picture for _, scale in predictor.views(image) for picture in scale]
+    assert [list(picture.shape[-2:]) for picture in pictures] == arrays["view_shapes"].tolist()
+    close(pictures[1], arrays["view1_image"].astype(np.float32), 1e-3, "second view")
+
+    with torch.no_grad():
+        _, union = predictor.detect(image)
+    recorded = {
+        kind: [torch.from_numpy(arrays[f"{kind}_{part}"]) for part in ("boxes", "scores", "classes")]
+        for kind in ("union", "merged")
+    }
+    matched = equal_as_sets(*union, *recorded["union"], SCORES)
+    assert matched >= EQUAL_PIXELS * len(recorded["union"][0])
+    united = predictor.unite(Detections(*recorded["union"]), (image.shape[-2], image.shape[-1]))
+    matched = equal_as_sets(*united, *recorded["merged"], SCORES)
+    assert matched == len(recorded["merged"][0]) == len(united.boxes)
+
+    (prediction,) = predictor([image])
+    close(prediction.semantic_logits, arrays["sem_prob"], SCORES, "mean probabilities")
+    assert (prediction.panoptic.ids.numpy() == arrays["panoptic"]).mean() >= EQUAL_PIXELS

@@ -10,10 +10,12 @@ from nolabel.models.panoptic.network import (
 )
 from nolabel.models.panoptic.semantic_head import SemanticHead
 from nolabel.models.panoptic.targets import PanopticTarget
+from nolabel.models.panoptic.test_time_augmentation import MultiViewPredictor, ViewConfig
 
 __all__ = [
     "ImageFeatures",
     "InstancePrediction",
+    "MultiViewPredictor",
     "PanopticCascadeMaskRCNN",
     "PanopticConfig",
     "PanopticPrediction",
@@ -21,6 +23,7 @@ __all__ = [
     "PanopticTarget",
     "Segment",
     "SemanticHead",
+    "ViewConfig",
     "merge_panoptic",
     "standard_format",
 ]

@@ -220,14 +220,24 @@ class PanopticCascadeMaskRCNN(nn.Module):
         logits = self.roi_heads.mask_logits(levels, boxes, classes)
         return list(logits.sigmoid().split([len(b) for b in boxes]))
 
-    def merge(self, instances: InstancePrediction, semantic: Tensor) -> PanopticSegments:
-        """Merge instances with a semantic map (H, W) of channels 0 .. S."""
+    def merge(
+        self, instances: InstancePrediction, semantic: Tensor, confidence_threshold: float | None = None
+    ) -> PanopticSegments:
+        """Merge instances with a semantic map (H, W) of channels 0 .. S.
+
+        Args:
+            instances: detections with their masks.
+            semantic: best semantic channel of every pixel.
+            confidence_threshold: in place of the configured one.
+        """
         return merge_panoptic(
             instances.mask_crops(),
             instances.scores,
             instances.classes,
             semantic,
-            confidence_threshold=self.config.confidence_threshold,
+            confidence_threshold=self.config.confidence_threshold
+            if confidence_threshold is None
+            else confidence_threshold,
             overlap_limit=self.config.overlap_limit,
             stuff_area_limit=self.config.stuff_area_limit,
         )
