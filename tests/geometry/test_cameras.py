@@ -116,7 +116,7 @@ def test_the_fold_of_a_barrel_distortion_bounds_the_inverse() -> None:
 @given(st.floats(-0.3, 3), st.floats(-0.3, 3), st.floats(0, 1))
 def test_undistort_inverts_distort_before_the_fold(k1: float, k2: float, part: float) -> None:
     roots = [r for r in _fold_candidates(k1, k2) if r > 0]
-    radius = torch.tensor([part * min([0.98 * math.sqrt(min(roots))] if roots else [3.0])]).double()
+    radius = torch.tensor([part * min([3.0, *(0.98 * math.sqrt(root) for root in roots)])]).double()
     a, b = torch.tensor(k1).double(), torch.tensor(k2).double()
     back, found = undistort_radius(distort_radius(radius, a, b), a, b, iterations=60)
     assert bool(found.all()) and torch.allclose(back, radius, atol=1e-7)

@@ -44,12 +44,16 @@ def encode_ids(id_map: Tensor, ids: Sequence[int]) -> list[RLE]:
     for low, high in zip(first, last, strict=True):
         runs = order[low:high]
         borders = np.stack([starts[runs], ends[runs]], axis=1).reshape(-1)
-        masks.append(_compress(np.diff(borders, prepend=0, append=flat.size), height, width))
+        # COCO's canonical form: zeros first (perhaps none), and no empty run at the end.
+        end = [flat.size] if borders.size == 0 or borders[-1] < flat.size else []
+        masks.append(_compress(np.diff(np.concatenate([[0], borders, end])), height, width))
     return masks
 
 
 def _compress(counts: npt.NDArray[np.int64], height: int, width: int) -> RLE:
-    coded = mask_utils.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    coded = mask_utils.frPyObjects(
+        {"size": [height, width], "counts": counts.astype(np.int64).tolist()}, height, width
+    )
     return {"size": [height, width], "counts": coded["counts"]}
 
 
