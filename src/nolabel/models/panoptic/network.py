@@ -190,7 +190,12 @@ class PanopticCascadeMaskRCNN(nn.Module):
     def predict(
         self, images: Tensor | Sequence[Tensor], output_sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[PanopticPrediction]:
-        """Return the prediction for every image, at the given output sizes or that of the image."""
+        """Return the prediction for every image, at the given output sizes or that of the image.
+
+        Images of different sizes are padded to the largest, and the group normalisation of the semantic head sees
+        the padding (as in the original): predict images of one size together, or singly, for results that do not
+        depend on their company.
+        """
         features = self.extract(images)
         levels = features.region_levels
         detections = self.detect(features, levels)
