@@ -1,28 +1,26 @@
 """Golden ``cups_model``: class maps of the validation data sets (``label_maps.json``) and palettes."""
 
 import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from golden.support import need_root
 from nolabel.labels import LABEL_SPACES, RAW_TABLES, raw_table
 
 pytestmark = pytest.mark.golden
 
-ROOT = Path(os.environ.get("NOLABEL_GOLDEN") or Path(__file__).parents[3] / "shared" / "golden")
 # The recorded names that differ from ours.
 DATASET = {"bdd": "bdd_panoptic"}
 SPACE = {"mots_2": "binary_2"}
 
 
 def recorded(name: str) -> dict[str, Any]:
-    path = ROOT / "cups_model" / name
+    path = need_root() / "cups_model" / name
     if not path.is_file():
-        pytest.skip(f"{path} is not there; set NOLABEL_GOLDEN")
+        pytest.skip(f"{path} is not there")
     return json.loads(path.read_text())
 
 
