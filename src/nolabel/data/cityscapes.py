@@ -156,7 +156,10 @@ def read_camera(path: Path) -> StereoCalibration:
             f"{path} is no Cityscapes camera file: {type(error).__name__} {error}",
             hint="it needs intrinsic.fx, fy, u0, v0 and extrinsic.baseline",
         ) from None
-    return StereoCalibration(fx=fx, fy=fy, cx=cx, cy=cy, baseline=baseline, fps=_FRAMES_PER_SECOND)
+    try:
+        return StereoCalibration(fx=fx, fy=fy, cx=cx, cy=cy, baseline=baseline, fps=_FRAMES_PER_SECOND)
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 def _pieces(frames: list[CityscapesFrame]) -> list[list[CityscapesFrame]]:

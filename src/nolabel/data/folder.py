@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,12 +47,15 @@ class FolderImages(Dataset[ImageSample]):
             base = root if root.is_dir() else root.parent
         else:
             self.paths = [Path(path) for path in source]
-            base = Path()
+            # Files from several folders: their stems are the names unless two are equal.
+            unique = len({path.stem for path in self.paths}) == len(self.paths)
+            base = Path(os.path.commonpath([path.parent for path in self.paths])) if not unique else Path()
         if not self.paths:
             raise DataError(
                 f"{source} holds no images", hint=f"known kinds: {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
-        self.names = _unique([flat_name(path, base) for path in self.paths], self.paths)
+        names = [path.stem if base == Path() else flat_name(path, base) for path in self.paths]
+        self.names = _unique(names, self.paths)
         self.transform = transform
 
     def __len__(self) -> int:

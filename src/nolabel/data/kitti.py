@@ -100,7 +100,10 @@ def read_kitti_calibration(path: Path) -> StereoCalibration:
             f"{path} is no KITTI camera calibration: {type(error).__name__} {error}",
             hint="it needs lines P_rect_02 and P_rect_03 of twelve numbers each",
         ) from None
-    return StereoCalibration(fx=fx, fy=fy, cx=cx, cy=cy, baseline=baseline, fps=_FRAMES_PER_SECOND)
+    try:
+        return StereoCalibration(fx=fx, fy=fy, cx=cx, cy=cy, baseline=baseline, fps=_FRAMES_PER_SECOND)
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 @cache

@@ -12,8 +12,9 @@ from nolabel.data.cityscapes import CITYSCAPES_SOURCE
 from nolabel.data.files import examples, natural_key, read_json, read_map
 from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord
 from nolabel.errors import ConfigError, DataError
+from nolabel.labels import VOID
 
-__all__ = ["LAYOUTS", "CityscapesPanoptic", "open_labelled"]
+__all__ = ["LAYOUTS", "CityscapesPanoptic", "decode_segments", "open_labelled", "read_channels"]
 
 _FIRST_THING_CODE = 24_000
 _BDD_FIRST_THING = 31
@@ -146,7 +147,7 @@ def _muses_records(root: Path, split: str) -> list[LabelledRecord]:
     index = read_json(root / f"gt_panoptic/gt_panoptic_by_condition/{split}_clear_day.json")
     segments = {
         entry["image_id"]: {
-            int(segment["id"]): int(segment["category_id"])
+            int(segment["id"]): (int(segment["category_id"]), segment["category_id"] in _MUSES_THINGS)
             for segment in entry["segments_info"]
             if not segment.get("iscrowd")
         }
@@ -239,7 +240,8 @@ def _camvid_records(root: Path, split: str) -> list[LabelledRecord]:
 # --- how the label files are coded -----------------------------------------------------------------------
 
 
-def _channel(record: LabelledRecord, path: Path, channels: int) -> IdMap:
+def read_channels(path: Path, channels: int) -> IdMap:
+    """Read a map and insist on its number of channels."""
     values = read_map(path)
     if (values.shape[2] if values.ndim == 3 else 1) != channels:
         raise DataError(
@@ -249,49 +251,49 @@ def _channel(record: LabelledRecord, path: Path, channels: int) -> IdMap:
     return values
 
 
-def decode_cityscapes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
+def _decode_cityscapes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
     """``instanceIds``: class * 1000 + k for objects (from 24000), else the class. A group has no instance."""
-    values = _channel(record, record.label, 1)
+    values = read_channels(record.label, 1)
     classes = np.where(values >= 1000, values // 1000, values)
     return classes, np.where(values >= _FIRST_THING_CODE, values - _FIRST_THING_CODE + 1, 0)
 
 
 def _decode_bdd(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    values = _channel(record, record.label, 4)
+    values = read_channels(record.label, 4)
     classes = values[..., 0]
     instance = (values[..., 2] << 8) + values[..., 3]
     return classes, np.where(classes >= _BDD_FIRST_THING, instance, 0)
 
 
-def _decode_muses(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    values = _channel(record, record.label, 3)
+def decode_segments(record: LabelledRecord) -> tuple[IdMap, IdMap]:
+    """Segment ids as colours, id = R + 256 G + 65536 B; segments that are not listed (crowds) are void."""
+    values = read_channels(record.label, 3)
     segment = values[..., 0] + (values[..., 1] << 8) + (values[..., 2] << 16)
-    assert record.segments is not None
     ids, places = np.unique(segment, return_inverse=True)
-    # Segments that the index leaves out (crowds) are raw class 0, unlabelled.
-    of_segment = np.array([record.segments.get(int(i), 0) for i in ids], np.int64)
-    classes = of_segment[places.reshape(segment.shape)]
-    return classes, np.where(np.isin(classes, list(_MUSES_THINGS)), segment, 0)
+    listed = [(record.segments or {}).get(int(i), (VOID, False)) for i in ids]
+    places = places.reshape(segment.shape)
+    classes = np.array([label for label, _ in listed], np.int64)[places]
+    return classes, np.where(np.array([counts for _, counts in listed])[places], segment, 0)
 
 
 def _decode_waymo(record: LabelledRecord) -> tuple[IdMap, IdMap]:
     assert record.instance is not None
-    return _channel(record, record.label, 1), _channel(record, record.instance, 1)
+    return read_channels(record.label, 1), read_channels(record.instance, 1)
 
 
 def _decode_mots(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    values = _channel(record, record.label, 1)
+    values = read_channels(record.label, 1)
     return values // 1000, values % 1000
 
 
 def _decode_kitti_instance(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    values = _channel(record, record.label, 1)
+    values = read_channels(record.label, 1)
     return (values != 0).astype(np.int64), values
 
 
-def decode_classes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
+def _decode_classes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
     """A map of class ids without instances."""
-    values = _channel(record, record.label, 1)
+    values = read_channels(record.label, 1)
     return values, np.zeros_like(values)
 
 
@@ -301,23 +303,29 @@ LAYOUTS: dict[str, LabelledLayout] = {
     "cityscapes": LabelledLayout(
         "cityscapes",
         _cityscapes_records,
-        decode_cityscapes,
+        _decode_cityscapes,
         (1024, 2048),
         "centre",
         _CITYSCAPES_27,
         CITYSCAPES_SOURCE,
     ),
     "kitti_panoptic": LabelledLayout(
-        "kitti", _kitti_records, decode_cityscapes, (368, 1240), "pad", _CITYSCAPES_27, _KITTI_PANOPTIC_SOURCE
+        "kitti",
+        _kitti_records,
+        _decode_cityscapes,
+        (368, 1240),
+        "pad",
+        _CITYSCAPES_27,
+        _KITTI_PANOPTIC_SOURCE,
     ),
     "bdd": LabelledLayout(
         "bdd_panoptic", _bdd_records, _decode_bdd, (720, 1280), "pad", _CITYSCAPES_27, _BDD_SOURCE
     ),
     "muses": LabelledLayout(
-        "muses", _muses_records, _decode_muses, (1080, 1920), "centre", _CITYSCAPES_27, _MUSES_SOURCE
+        "muses", _muses_records, decode_segments, (1080, 1920), "centre", _CITYSCAPES_27, _MUSES_SOURCE
     ),
     "waymo": LabelledLayout(
-        "waymo", _waymo_records, _decode_waymo, (1280, 1920), "pad", "cityscapes_19", _WAYMO_SOURCE
+        "waymo", _waymo_records, _decode_waymo, (1280, 1920), "pad", "cityscapes_19", _WAYMO_SOURCE, False
     ),
     "mots": LabelledLayout("mots", _mots_records, _decode_mots, None, "pad", "binary_2", _MOTS_SOURCE),
     "kitti_instance": LabelledLayout(
@@ -330,7 +338,7 @@ LAYOUTS: dict[str, LabelledLayout] = {
         _KITTI_INSTANCE_SOURCE,
     ),
     "camvid": LabelledLayout(
-        "camvid", _camvid_records, decode_classes, None, "centre", "camvid_11", _CAMVID_SOURCE
+        "camvid", _camvid_records, _decode_classes, None, "centre", "camvid_11", _CAMVID_SOURCE
     ),
 }
 """Name -> layout of every labelled data set."""

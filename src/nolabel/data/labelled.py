@@ -38,14 +38,14 @@ class LabelledRecord:
         image: the picture.
         label: the file with class ids (and, in many layouts, instance ids).
         instance: a second file with instance ids, where the layout has one.
-        segments: raw class of each segment id, where the label file holds only segment ids.
+        segments: for label files that hold segment ids as colours: id -> (raw class, whether it is an instance).
     """
 
     name: str
     image: Path
     label: Path
     instance: Path | None = None
-    segments: dict[int, int] | None = field(default=None, compare=False)
+    segments: dict[int, tuple[int, bool]] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LabelledLayout:
     """What the reader has to know about a data set's files.
 
     Args:
-        table: name of the raw-id table, see :func:`nolabel.labels.raw_table`.
+        table: name of the raw-id table, see :func:`nolabel.labels.raw_table`, or the table itself.
         records: lists a root and split; raises DataError where files are missing.
         decode: reads a record's labels: raw class ids (H, W) and instance ids (H, W), 0 = no instance.
         crop: (height, width) of the published evaluation; None: native size.
@@ -62,13 +62,15 @@ class LabelledLayout:
         source: where to get it.
     """
 
-    table: str
+    table: str | npt.NDArray[np.uint8]
     records: Callable[[Path, str], list[LabelledRecord]]
     decode: Callable[[LabelledRecord], tuple[IdMap, IdMap]]
     crop: tuple[int, int] | None
     fit: Literal["centre", "pad"]
-    space: str
+    space: LabelSpace | str
     source: str
+    void_has_instances: bool = True
+    """Whether the files' instance ids stay on void pixels (the original drops them for Waymo only)."""
 
 
 class LabelledDataset(Dataset[LabelledSample]):
@@ -109,7 +111,7 @@ class LabelledDataset(Dataset[LabelledSample]):
         self.root = Path(root)
         self.split = split
         self.space = find_space(space if space is not None else layout.space)
-        self.table = raw_table(layout.table, self.space)
+        self.table = raw_table(layout.table, self.space) if isinstance(layout.table, str) else layout.table
         self.scale = scale
         self.crop = layout.crop if crop == "published" else crop
         self.transform = transform
@@ -130,8 +132,16 @@ class LabelledDataset(Dataset[LabelledSample]):
         record = self.records[index]
         image = read_image(record.image)
         raw, instance = self.layout.decode(record)
+        if raw.shape != image.shape[-2:]:
+            raise DataError(
+                f"{record.label} has {raw.shape[0]}x{raw.shape[1]} pixels, {record.image} has "
+                f"{image.shape[-2]}x{image.shape[-1]}",
+                hint="an image and its labels must have one size",
+            )
         semantic = look_up(self.table, raw)
-        if self.layout.table == "waymo" and not (self.reference_compat and self.space.name == "cityscapes_7"):
+        # The original's test for void fails in its 7-class table, where void is -1.
+        kept = self.reference_compat and self.space.name == "cityscapes_7"
+        if not (self.layout.void_has_instances or kept):
             instance = np.where(semantic == VOID, 0, instance)
         sample: LabelledSample = {
             "name": record.name,
