@@ -61,10 +61,14 @@ def _clipped_box_points(points: Tensor, near: float) -> tuple[Tensor, Tensor]:
     return torch.cat([points, edge], 1), torch.cat([points[..., 2] >= near, crossing], 1)
 
 
-def image_rectangles(parts: PlacedParts, rotation: Tensor, position: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
+def image_rectangles(
+    parts: PlacedParts, rotation: Tensor, position: Tensor, matrix: Tensor, size: tuple[int, int]
+) -> Tensor:
     """Pixel rectangles (N, 4) int64 as (left, top, width, height) that contain each part; empty ones have width 0."""
     height, width = size
-    points = (corner_points(parts) - position) @ rotation  # world -> camera: R^T (X - c), written for row vectors
+    points = (
+        corner_points(parts) - position
+    ) @ rotation  # world -> camera: R^T (X - c), written for row vectors
     points, valid = _clipped_box_points(points, NEAR)
     z = points[..., 2].clamp(min=NEAR)
     u = matrix[0, 0] * points[..., 0] / z + matrix[0, 2]
@@ -171,7 +175,9 @@ def _foliage(origin: Tensor, direction: Tensor, half: Tensor, params: Tensor) ->
     return enter, leave
 
 
-def intersect(kind: int, origin: Tensor, direction: Tensor, params: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+def intersect(
+    kind: int, origin: Tensor, direction: Tensor, params: Tensor, half: Tensor
+) -> tuple[Tensor, Tensor]:
     """Ray parameters (enter, leave), each (n,), of rays given in unit space as (3, n); leave < 0 means a miss."""
     if kind == Shape.BOX:
         return _slab(origin, direction)
@@ -183,11 +189,19 @@ def intersect(kind: int, origin: Tensor, direction: Tensor, params: Tensor, half
         return _ring(origin, direction)
     if kind == Shape.FOLIAGE:
         return _foliage(origin, direction, half, params)
-    return _quadratic((direction * direction).sum(0), (origin * direction).sum(0), (origin * origin).sum(0) - 1.0)
+    return _quadratic(
+        (direction * direction).sum(0), (origin * direction).sum(0), (origin * origin).sum(0) - 1.0
+    )
 
 
 def cast_camera(
-    parts: PlacedParts, rotation: Tensor, position: Tensor, matrix: Tensor, size: tuple[int, int], offset: tuple[float, float] = (0.0, 0.0)
+    parts: PlacedParts,
+    rotation: Tensor,
+    position: Tensor,
+    matrix: Tensor,
+    size: tuple[int, int],
+    offset: tuple[float, float] = (0.0, 0.0),
+    only: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Nearest part along every pixel's ray.
 
@@ -197,6 +211,7 @@ def cast_camera(
         matrix: intrinsics (3, 3) float64; pixel centres are integers.
         size: (H, W).
         offset: added to the pixel coordinates (sub-pixel sampling).
+        only: (H*W,) bool, the pixels that matter; the others may come back as sky.
 
     Returns:
         part (H*W,) int64, -1 where the ray meets the sky, and depth (H*W,) float32 in metres along z (0 = sky).
@@ -208,7 +223,9 @@ def cast_camera(
     seen = counts.nonzero().squeeze(1)
     rectangles, counts, shapes = rectangles[seen], counts[seen], parts.shape[seen]
     to_unit = parts.to_unit[seen]
-    per_pixel = to_unit[:, :, :3] @ rotation @ torch.linalg.inv(matrix)  # pixel (u, v, 1) -> direction in unit space
+    per_pixel = (
+        to_unit[:, :, :3] @ rotation @ torch.linalg.inv(matrix)
+    )  # pixel (u, v, 1) -> direction in unit space
     shift = torch.tensor([offset[0], offset[1], 0.0], dtype=torch.float64, device=device)
     per_pixel[:, :, 2] += per_pixel @ shift
     start = to_unit[:, :, :3] @ position + to_unit[:, :, 3]
@@ -222,6 +239,9 @@ def cast_camera(
         row = torch.div(number, columns, rounding_mode="floor")
         u = rectangles[:, 0][owner] + number - row * columns
         v = rectangles[:, 1][owner] + row
+        if only is not None:
+            wanted = only[v * width + u].nonzero().squeeze(1)
+            owner, u, v = owner[wanted], u[wanted], v[wanted]
         values = table[:, owner]
         direction = values[0:3] * u + values[3:6] * v + values[6:9]
         kind = int(shapes[first])
@@ -254,7 +274,9 @@ def _light_basis(towards: Tensor) -> Tensor:
     return torch.stack([first, torch.linalg.cross(first, towards)])  # (2, 3)
 
 
-def light_pairs(parts: PlacedParts, chosen: Tensor, points: Tensor, towards: Tensor, cell: float, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+def light_pairs(
+    parts: PlacedParts, chosen: Tensor, points: Tensor, towards: Tensor, cell: float, margin: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Pairs (point index, part index) whose positions agree in the plane perpendicular to the light `towards` (3,)."""
     basis = _light_basis(towards)
     where = points.double() @ basis.T

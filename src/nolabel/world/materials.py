@@ -104,7 +104,12 @@ def _road(p: Paint) -> None:
         patch = value_noise(torch.stack([x * 0.35, torch.zeros_like(x), z * 0.16], 1) + 7.7)
         p.albedo.mul_((1 - 0.35 * p.style.grime * step(patch[:, 0], 0.42, length * 0.2 + 0.03)).unsqueeze(1))
         crack = value_noise(torch.stack([x * 0.9, torch.zeros_like(x), z * 0.55], 1) + 21.3)[:, 1].abs()
-        p.albedo.mul_((1 - 0.45 * p.style.grime * (1 - crack / (0.03 + 0.5 * w)).clamp(0, 1) * (1 - 8 * w).clamp(0, 1)).unsqueeze(1))
+        p.albedo.mul_(
+            (
+                1
+                - 0.45 * p.style.grime * (1 - crack / (0.03 + 0.5 * w)).clamp(0, 1) * (1 - 8 * w).clamp(0, 1)
+            ).unsqueeze(1)
+        )
     along = (z - layout.crossing_z).abs() - layout.crossing_half
     open_road = step(along, 4.6, length)
     white = band(x, -0.07, 0.07, w) * stripes(z, 6.0, 0.5, length)
@@ -112,7 +117,10 @@ def _road(p: Paint) -> None:
     white = torch.maximum(white, band(x.abs(), edge - 0.06, edge + 0.06, w)) * open_road
     inside = step(layout.road_half - 0.5 - x.abs(), 0.0, w)
     white = torch.maximum(white, band(along, 0.9, 3.4, length) * stripes(x + 0.25, 1.0, 0.5, w) * inside)
-    stop = band(along, 4.1, 4.5, length) * (band(x, 0.1, layout.lane, w) * (z < layout.crossing_z) + band(-x, 0.1, layout.lane, w) * (z > layout.crossing_z))
+    stop = band(along, 4.1, 4.5, length) * (
+        band(x, 0.1, layout.lane, w) * (z < layout.crossing_z)
+        + band(-x, 0.1, layout.lane, w) * (z > layout.crossing_z)
+    )
     white = torch.maximum(white, stop)
     wear = (0.85 + p.style.grime * (0.9 * p.noise - 0.15)).clamp(0.15, 1)
     p.mix((0.62, 0.62, 0.58), white * wear)
@@ -146,7 +154,9 @@ def _pavement(p: Paint) -> None:
     kerb = 1 - step(distance, 0.22, s.width)
     stone = torch.tensor((0.36, 0.35, 0.33), device=x.device) * (1 + 0.5 * p.noise.unsqueeze(1))
     p.mix(stone, kerb * (1 - 0.3 * stripes(z, 1.0, 0.03, s.length)))
-    grass = torch.tensor((0.085, 0.15, 0.035), device=x.device) * (1 + 1.3 * p.noise.unsqueeze(1)).clamp(min=0.25)
+    grass = torch.tensor((0.085, 0.15, 0.035), device=x.device) * (1 + 1.3 * p.noise.unsqueeze(1)).clamp(
+        min=0.25
+    )
     dry = value_noise(torch.stack([x, x * 0, z], 1) * 0.25)[:, 1].unsqueeze(1) * p.style.grime
     grass = grass * (1 + dry * torch.tensor((0.6, 0.1, 0.25), device=x.device))
     p.mix(grass, is_grass(s, layout).float())
@@ -171,22 +181,33 @@ def _facade(p: Paint) -> None:
     row, column = torch.floor((height - ground) / storey), torch.floor(along / pitch)
     v, u = height - ground - row * storey, along - column * pitch
     above = step(height, ground, w)
-    block = hash_cells(torch.floor(height / 0.32), torch.floor(along / 0.75 + 0.5 * torch.floor(height / 0.32)))
+    block = hash_cells(
+        torch.floor(height / 0.32), torch.floor(along / 0.75 + 0.5 * torch.floor(height / 0.32))
+    )
     fade = (1 - length / 0.6).clamp(0, 1)
     stone = (r[3] < 0.6).float() * fade * p.style.texture
-    p.albedo.mul_((1 + 0.4 * stone * (block - 0.5) - 0.25 * stone * stripes(height, 0.32, 0.1, w)).unsqueeze(1))
+    p.albedo.mul_(
+        (1 + 0.4 * stone * (block - 0.5) - 0.25 * stone * stripes(height, 0.32, 0.1, w)).unsqueeze(1)
+    )
     p.albedo.mul_((1 - 0.25 * p.style.grime * (1 - height / 2.2).clamp(0, 1)).unsqueeze(1))
     p.mix(p.colour * 1.25, band(v, 0.0, 0.22, w) * above * 0.8)
     half_width, sill, lintel = pitch * (0.21 + 0.11 * r[4]), storey * 0.28, storey * (0.78 + 0.08 * r[5])
     centre = u - pitch / 2
     top = height < p.half[:, 1] * 2 - 0.9
-    frame = band(centre, -half_width - 0.09, half_width + 0.09, length) * band(v, sill - 0.1, lintel + 0.1, w) * above * top
+    frame = (
+        band(centre, -half_width - 0.09, half_width + 0.09, length)
+        * band(v, sill - 0.1, lintel + 0.1, w)
+        * above
+        * top
+    )
     glass = band(centre, -half_width, half_width, length) * band(v, sill, lintel, w) * above * top
     bars = torch.maximum(band(centre, -0.03, 0.03, length), band(v, lintel - 0.55, lintel - 0.48, w))
     trim = torch.where((r[6] < 0.5).unsqueeze(1), p.colour * 1.5 + 0.05, p.colour * 0.45)
     p.mix(trim.clamp(max=0.8), frame)
     pane = hash_cells(column, row, torch.floor(p.seed * 4096))
-    curtain = (torch.frac(pane * 13.7) < 0.45).float() * band(centre.abs(), half_width * 0.45, half_width, length)
+    curtain = (torch.frac(pane * 13.7) < 0.45).float() * band(
+        centre.abs(), half_width * 0.45, half_width, length
+    )
     tint = torch.stack([0.025 + 0.05 * pane, 0.03 + 0.055 * pane, 0.04 + 0.06 * pane], 1)
     tint = tint.lerp(torch.full_like(tint, 0.38), (curtain * 0.75).unsqueeze(1))
     p.mix(tint, glass)
@@ -195,13 +216,33 @@ def _facade(p: Paint) -> None:
     bay = along - torch.floor(along / 3.4) * 3.4
     window = band(bay, 0.3, 3.1, length) * band(height, 0.55, 2.6, w) * shop
     goods = hash_cells(torch.floor(along / 0.45), torch.floor(height / 0.5), torch.floor(p.seed * 512))
-    shelves = torch.stack([0.03 + 0.2 * goods**3, 0.03 + 0.15 * torch.frac(goods * 7.1) ** 3, 0.03 + 0.14 * torch.frac(goods * 3.3) ** 3], 1)
+    shelves = torch.stack(
+        [
+            0.03 + 0.2 * goods**3,
+            0.03 + 0.15 * torch.frac(goods * 7.1) ** 3,
+            0.03 + 0.14 * torch.frac(goods * 3.3) ** 3,
+        ],
+        1,
+    )
     p.mix(shelves, window)
     board = torch.stack([torch.frac(r[0] * 7 + k * 0.37) ** 2 * 0.5 + 0.03 for k in range(3)], 1)
     letters = hash_cells(torch.floor(along / 0.22), torch.floor(p.seed * 999)) < 0.55
     p.mix(board, band(height, 2.75, 3.3, w) * shop)
-    p.mix((0.7, 0.68, 0.6), band(height, 2.92, 3.12, w) * letters * band(bay, 0.5, 2.9, length) * shop * (1 - length / 0.3).clamp(0, 1))
-    door = (1 - shop) * (1 - above) * band(bay, 1.1, 2.15, length) * band(height, 0.0, 2.3, w) * (torch.floor(along / 3.4) % 2 == 1)
+    p.mix(
+        (0.7, 0.68, 0.6),
+        band(height, 2.92, 3.12, w)
+        * letters
+        * band(bay, 0.5, 2.9, length)
+        * shop
+        * (1 - length / 0.3).clamp(0, 1),
+    )
+    door = (
+        (1 - shop)
+        * (1 - above)
+        * band(bay, 1.1, 2.15, length)
+        * band(height, 0.0, 2.3, w)
+        * (torch.floor(along / 3.4) % 2 == 1)
+    )
     p.mix(board * 0.6, door)
     p.gloss.add_((glass * (1 - bars) + window) * 0.55)
     lit = (torch.frac(pane * 5.3) < 0.4).float() * glass * (1 - bars) + window * 0.8
@@ -215,7 +256,13 @@ def _facade(p: Paint) -> None:
 def _roof(p: Paint) -> None:
     along, _ = _along_face(p)
     height = -p.surface.world[:, 1]
-    p.albedo.mul_((1 - 0.3 * stripes(height, 0.35, 0.25, p.surface.width) - 0.15 * stripes(along, 0.4, 0.2, p.surface.length)).unsqueeze(1))
+    p.albedo.mul_(
+        (
+            1
+            - 0.3 * stripes(height, 0.35, 0.25, p.surface.width)
+            - 0.15 * stripes(along, 0.4, 0.2, p.surface.length)
+        ).unsqueeze(1)
+    )
 
 
 def _stone(p: Paint) -> None:
@@ -231,7 +278,10 @@ def _planks(p: Paint) -> None:
     along, _ = _along_face(p)
     p.albedo.mul_((1 + 0.4 * (hash_cells(torch.floor(along / 0.16)) - 0.5)).unsqueeze(1))
     p.mix((0.015, 0.02, 0.015), stripes(along, 0.16, 0.32, p.surface.length) * 0.85)
-    rail = torch.maximum(band(p.surface.local[:, 1], -0.45, -0.36, p.surface.width), band(p.surface.local[:, 1], 0.36, 0.45, p.surface.width))
+    rail = torch.maximum(
+        band(p.surface.local[:, 1], -0.45, -0.36, p.surface.width),
+        band(p.surface.local[:, 1], 0.36, 0.45, p.surface.width),
+    )
     p.mix(p.colour * 1.1, rail)
 
 
@@ -260,12 +310,36 @@ def _sign(p: Paint) -> None:
     p.mix((0.30, 0.31, 0.31), 1 - front)
     p.mix(white, front * (kind == 0) * (1 - step(radius, 0.24, w)))
     p.mix(black, front * (kind == 0) * band(x.abs(), 0.04, 0.12, w) * band(y, -0.11, 0.11, w))
-    p.mix(white, front * (kind == 1) * torch.maximum(band(x, -0.05, 0.05, w) * band(y, -0.2, 0.1, w), (1 - step(x.abs() + y, 0.22, w)) * step(y, 0.06, w)))
+    p.mix(
+        white,
+        front
+        * (kind == 1)
+        * torch.maximum(
+            band(x, -0.05, 0.05, w) * band(y, -0.2, 0.1, w),
+            (1 - step(x.abs() + y, 0.22, w)) * step(y, 0.06, w),
+        ),
+    )
     p.mix(white, front * (kind == 2) * band(torch.maximum(x.abs(), y.abs()), 0.24, 0.29, w))
     p.mix(white, front * (kind == 3) * band(torch.maximum(x.abs() - 0.2, y.abs()), 0.29, 0.33, w))
     rows = hash_cells(torch.floor(x / 0.09), torch.floor(y / 0.16), torch.floor(p.seed * 777)) < 0.6
-    p.mix(white, front * (kind == 3) * rows * stripes(y, 0.16, 0.5, w) * band(x, -0.42, 0.42, w) * band(y, -0.24, 0.24, w))
-    p.mix(black, front * (kind == 4) * rows * stripes(y, 0.16, 0.45, w) * band(x, -0.24, 0.24, w) * band(y, -0.1, 0.1, w))
+    p.mix(
+        white,
+        front
+        * (kind == 3)
+        * rows
+        * stripes(y, 0.16, 0.5, w)
+        * band(x, -0.42, 0.42, w)
+        * band(y, -0.24, 0.24, w),
+    )
+    p.mix(
+        black,
+        front
+        * (kind == 4)
+        * rows
+        * stripes(y, 0.16, 0.45, w)
+        * band(x, -0.24, 0.24, w)
+        * band(y, -0.1, 0.1, w),
+    )
 
 
 def _leaves(p: Paint) -> None:
@@ -286,10 +360,20 @@ def _vehicle_ends(p: Paint, lights_height: Tensor, window_bottom: float) -> None
     lamp = outer * band(height, lights_height - 0.09, lights_height + 0.09, w)
     p.mix((0.75, 0.75, 0.72), front * lamp)
     p.mix((0.45, 0.015, 0.015), rear * lamp)
-    p.mix((0.03, 0.03, 0.03), front * band(x.abs(), -1.0, p.half[:, 0] * 0.5, w) * band(height, lights_height - 0.12, lights_height + 0.06, w))
-    p.mix((0.6, 0.6, 0.55), end * band(x.abs(), -1.0, 0.26, w) * band(height, window_bottom, window_bottom + 0.11, w))
+    p.mix(
+        (0.03, 0.03, 0.03),
+        front
+        * band(x.abs(), -1.0, p.half[:, 0] * 0.5, w)
+        * band(height, lights_height - 0.12, lights_height + 0.06, w),
+    )
+    p.mix(
+        (0.6, 0.6, 0.55),
+        end * band(x.abs(), -1.0, 0.26, w) * band(height, window_bottom, window_bottom + 0.11, w),
+    )
     p.glow.add_((front * lamp).unsqueeze(1) * torch.tensor((1.6, 1.5, 1.2), device=x.device) * p.dusk)
-    p.glow.add_((rear * lamp).unsqueeze(1) * torch.tensor((0.9, 0.04, 0.03), device=x.device) * (0.15 + p.dusk))
+    p.glow.add_(
+        (rear * lamp).unsqueeze(1) * torch.tensor((0.9, 0.04, 0.03), device=x.device) * (0.15 + p.dusk)
+    )
 
 
 def _paint(p: Paint) -> None:
@@ -301,11 +385,17 @@ def _paint(p: Paint) -> None:
     side = (s.face == 0).float() * large
     arch = 1 - step(((z.abs() - 0.62 * p.half[:, 2]) ** 2 + (height - 0.33) ** 2).sqrt(), 0.40, s.length)
     p.mix((0.012, 0.012, 0.013), side * arch)
-    seams = torch.maximum(band(z, -0.03, 0.01, s.length), torch.maximum(band(z - 0.95, -0.02, 0.02, s.length), band(z + 0.9, -0.02, 0.02, s.length)))
+    seams = torch.maximum(
+        band(z, -0.03, 0.01, s.length),
+        torch.maximum(band(z - 0.95, -0.02, 0.02, s.length), band(z + 0.9, -0.02, 0.02, s.length)),
+    )
     p.mix(p.colour * 0.3, side * seams * (1 - arch) * 0.8)
     p.mix(p.colour * 0.45, side * band(height, 0.0, 0.40, w) * (1 - arch))
     p.mix(p.colour * 1.3 + 0.05, side * band(height, 0.70, 0.74, w) * (1 - arch) * 0.5)
-    p.mix((0.05, 0.05, 0.05), side * band(z.sub(-0.12).abs(), -1.0, 0.09, s.length) * band(height, 0.76, 0.80, w))
+    p.mix(
+        (0.05, 0.05, 0.05),
+        side * band(z.sub(-0.12).abs(), -1.0, 0.09, s.length) * band(height, 0.76, 0.80, w),
+    )
     p.gloss.add_(0.20 * (1 - side * arch))
     _vehicle_ends(p, p.half[:, 1] * 2 * 0.66, 0.12)
     p.glow.mul_(large.unsqueeze(1))
@@ -318,12 +408,23 @@ def _cabin(p: Paint) -> None:
     side = s.face == 0
     across = torch.where(side, q[:, 2], q[:, 0])
     scale = torch.where(side, p.half[:, 2], p.half[:, 0])
-    narrowing = 1 - 0.5 * (1 - y) * torch.where(side, torch.where(q[:, 2] > 0, p.params[:, 1], p.params[:, 2]), p.params[:, 0])
+    narrowing = 1 - 0.5 * (1 - y) * torch.where(
+        side, torch.where(q[:, 2] > 0, p.params[:, 1], p.params[:, 2]), p.params[:, 0]
+    )
     w = s.length / scale
-    glass = (1 - step(across.abs() / narrowing.clamp(min=0.2), 0.90, w)) * band(y, -0.84, 0.92, s.width / p.half[:, 1])
-    pillar = side.float() * torch.maximum(band(across * scale, -0.12, 0.0, s.length), band(across * scale, -1.3, -1.2, s.length))
+    glass = (1 - step(across.abs() / narrowing.clamp(min=0.2), 0.90, w)) * band(
+        y, -0.84, 0.92, s.width / p.half[:, 1]
+    )
+    pillar = side.float() * torch.maximum(
+        band(across * scale, -0.12, 0.0, s.length), band(across * scale, -1.3, -1.2, s.length)
+    )
     glass = glass * (1 - pillar) * (~upper).float()
-    seats = 0.02 + 0.05 * (hash_cells(torch.floor(s.local[:, 2] / 0.55), torch.floor(s.local[:, 0] / 0.45), torch.floor(p.seed * 99)) > 0.5)
+    seats = 0.02 + 0.05 * (
+        hash_cells(
+            torch.floor(s.local[:, 2] / 0.55), torch.floor(s.local[:, 0] / 0.45), torch.floor(p.seed * 99)
+        )
+        > 0.5
+    )
     tint = torch.stack([seats, seats * 1.05, seats * 1.15], 1)
     p.mix(tint, glass)
     p.gloss.add_(0.20 + 0.35 * glass)
@@ -346,14 +447,20 @@ def _cargo(p: Paint) -> None:
     p.albedo.mul_((1 - 0.18 * stripes(along, 0.9, 0.06, s.length) * upright).unsqueeze(1))
     second = torch.stack([_draw(p.seed, k) ** 2 * 0.7 + 0.02 for k in (1, 2, 3)], 1)
     middle = (along - torch.where(s.face == 0, p.half[:, 2], p.half[:, 0])).abs()
-    badge = (1 - step((middle / 1.1) ** 2 + ((height - p.half[:, 1]) / 0.62) ** 2, 1.0, s.length * 2)) * upright
+    badge = (
+        1 - step((middle / 1.1) ** 2 + ((height - p.half[:, 1]) / 0.62) ** 2, 1.0, s.length * 2)
+    ) * upright
     belt = band(height, 0.25, 0.5, s.width) * upright
     p.mix(second, torch.maximum(badge, belt))
     letters = hash_cells(torch.floor(along / 0.2), torch.floor(p.seed * 333)) < 0.6
     p.mix((0.65, 0.65, 0.62), badge * letters * band(height - p.half[:, 1], -0.16, 0.16, s.width))
     rear = ((s.face == 2) & (s.facing < 0)).float()
     p.mix((0.04, 0.04, 0.04), rear * band(s.local[:, 0], -0.02, 0.02, s.width))
-    lamp = rear * band(s.local[:, 0].abs(), p.half[:, 0] * 0.8, p.half[:, 0] * 0.96, s.width) * band(height, 0.05, 0.22, s.width)
+    lamp = (
+        rear
+        * band(s.local[:, 0].abs(), p.half[:, 0] * 0.8, p.half[:, 0] * 0.96, s.width)
+        * band(height, 0.05, 0.22, s.width)
+    )
     p.mix((0.45, 0.015, 0.015), lamp)
     p.glow.add_(lamp.unsqueeze(1) * torch.tensor((0.9, 0.04, 0.03), device=lamp.device) * (0.15 + p.dusk))
 
@@ -365,18 +472,31 @@ def _coach(p: Paint) -> None:
     side = s.face == 0
     glass = band(y, -0.68, 0.02, w) * upright
     pillars = stripes(along, 1.55, 0.08, s.length) * side
-    screen = (s.face == 2).float() * band(s.unit[:, 0].abs(), -1.0, 0.9, s.length / p.half[:, 0]) * band(y, -0.62, 0.25, w)
+    screen = (
+        (s.face == 2).float()
+        * band(s.unit[:, 0].abs(), -1.0, 0.9, s.length / p.half[:, 0])
+        * band(y, -0.62, 0.25, w)
+    )
     glass = torch.where(s.face == 2, screen, glass * (1 - pillars))
     inside = hash_cells(torch.floor(along / 0.8), torch.floor(p.seed * 555))
     tint = torch.stack([0.03 + 0.07 * inside] * 3, 1)
     second = torch.stack([_draw(p.seed, k) ** 2 * 0.6 + 0.03 for k in (1, 2, 3)], 1)
     p.mix(second, band(y, 0.30, 0.52, w) * upright)
-    doors = side.float() * band(torch.frac(along / 4.6) * 4.6, 1.2, 2.4, s.length) * band(y, -0.68, 0.88, w) * (s.facing > 0)
+    doors = (
+        side.float()
+        * band(torch.frac(along / 4.6) * 4.6, 1.2, 2.4, s.length)
+        * band(y, -0.68, 0.88, w)
+        * (s.facing > 0)
+    )
     p.mix(tint, torch.maximum(glass, doors * 0.85))
     p.mix((0.02, 0.02, 0.02), doors * band(torch.frac(along / 4.6) * 4.6, 1.77, 1.83, s.length))
     board = (s.face == 2).float() * band(y, -0.88, -0.72, w) * band(s.unit[:, 0].abs(), -1.0, 0.6, w)
     p.mix((0.02, 0.02, 0.02), board)
-    amber = board * (hash_cells(torch.floor(s.local[:, 0] / 0.12), torch.floor(p.seed * 77)) < 0.6) * band(y, -0.84, -0.76, w)
+    amber = (
+        board
+        * (hash_cells(torch.floor(s.local[:, 0] / 0.12), torch.floor(p.seed * 77)) < 0.6)
+        * band(y, -0.84, -0.76, w)
+    )
     p.glow.add_(amber.unsqueeze(1) * torch.tensor((0.8, 0.4, 0.05), device=y.device))
     p.gloss.add_(0.15 + 0.35 * torch.maximum(glass, doors))
     p.glow.add_((glass * p.dusk).unsqueeze(1) * torch.tensor((0.4, 0.38, 0.3), device=y.device))
@@ -412,7 +532,9 @@ class PartLooks:
     half: Tensor
 
 
-def paint(surface: Surface, looks: PartLooks, layout: Layout, style: Style, dusk: float) -> tuple[Tensor, Tensor, Tensor]:
+def paint(
+    surface: Surface, looks: PartLooks, layout: Layout, style: Style, dusk: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Albedo (n, 3) linear, gloss (n,) and glow (n, 3) of every surface point."""
     part = surface.part
     material, colour, seed = looks.material[part], looks.colour[part], looks.seed[part]

@@ -25,13 +25,17 @@ def value_noise(points: Tensor) -> Tensor:
     """Trilinear value noise at lattice coordinates (n, 3): two independent channels (n, 2) in [-1, 1]."""
     wrapped = points - (points / SIDE).floor() * SIDE
     grid = (wrapped * (2.0 / SIDE) - 1.0).view(1, -1, 1, 1, 3)
-    return F.grid_sample(_volume(points.device), grid, align_corners=True, padding_mode="border").view(2, -1).T
+    return (
+        F.grid_sample(_volume(points.device), grid, align_corners=True, padding_mode="border").view(2, -1).T
+    )
 
 
 def value_noise_nearest(points: Tensor) -> Tensor:
     """Blocky noise at lattice coordinates (n, 3): one value (n,) in [-1, 1]; cheap, for cut-outs."""
     cell = points.floor().long() & (SIDE - 1)
-    return _volume(points.device)[0, 0].reshape(-1)[(cell[:, 2] * (SIDE + 1) + cell[:, 1]) * (SIDE + 1) + cell[:, 0]]
+    return _volume(points.device)[0, 0].reshape(-1)[
+        (cell[:, 2] * (SIDE + 1) + cell[:, 1]) * (SIDE + 1) + cell[:, 0]
+    ]
 
 
 def hash_cells(*cells: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ class Site:
             actor=self.actor, instance=self.instance, rotation=rotation, params=params, seed=self.seed,
         )  # fmt: skip
 
-    def limb(self, material: Material, start: Sequence[float], end: Sequence[float], radius: float, colour: Colour) -> None:
+    def limb(
+        self, material: Material, start: Sequence[float], end: Sequence[float], radius: float, colour: Colour
+    ) -> None:
         """A thin cylinder from `start` to `end`, both (x, height, z)."""
         a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         middle, axis = (a + b) / 2, (b - a) * (1.0, -1.0, 1.0)
@@ -93,7 +95,12 @@ def car(site: Site, rng: np.random.Generator) -> float:
     half = length / 2
     middle = (0.28 + waist) / 2
     site.add(
-        Shape.WEDGE, Material.PAINT, (0, middle, 0), (half_width, (waist - 0.28) / 2, half), colour, params=(0.07, 0.10, 0.04)
+        Shape.WEDGE,
+        Material.PAINT,
+        (0, middle, 0),
+        (half_width, (waist - 0.28) / 2, half),
+        colour,
+        params=(0.07, 0.10, 0.04),
     )
     front = (0.62, 0.60, 0.45, 0.42)[kind]
     rear = (0.45, 0.22, 0.20, 0.06)[kind]
@@ -105,7 +112,13 @@ def car(site: Site, rng: np.random.Generator) -> float:
     site.add(Shape.BOX, Material.DARK, (0, 0.32, 0), (half_width * 0.9, 0.13, half * 0.93), RUBBER)
     _wheels(site, half_width, (0.62 * half, -0.62 * half), 0.33)
     for side in (-1, 1):
-        site.add(Shape.BOX, Material.DARK, (side * (half_width + 0.07), waist + 0.08, cabin_half * 0.45), (0.09, 0.07, 0.06), colour)
+        site.add(
+            Shape.BOX,
+            Material.DARK,
+            (side * (half_width + 0.07), waist + 0.08, cabin_half * 0.45),
+            (0.09, 0.07, 0.06),
+            colour,
+        )
     return length
 
 
@@ -114,11 +127,33 @@ def truck(site: Site, rng: np.random.Generator) -> float:
     length = float(rng.uniform(6.8, 9.0))
     half_width, top = 1.18, float(rng.uniform(2.9, 3.5))
     colour = np.asarray(_pick(rng, CAR_COLOURS))
-    cargo = np.asarray(_pick(rng, ((0.6, 0.6, 0.6), (0.5, 0.42, 0.1), (0.12, 0.25, 0.4), (0.45, 0.1, 0.08), (0.2, 0.3, 0.2))))
+    cargo = np.asarray(
+        _pick(rng, ((0.6, 0.6, 0.6), (0.5, 0.42, 0.1), (0.12, 0.25, 0.4), (0.45, 0.1, 0.08), (0.2, 0.3, 0.2)))
+    )
     half = length / 2
-    site.add(Shape.BOX, Material.CARGO, (0, (0.95 + top) / 2, -0.85), (half_width, (top - 0.95) / 2, half - 0.9), cargo)
-    site.add(Shape.WEDGE, Material.PAINT, (0, 0.95, half - 0.9), (half_width * 0.97, 0.5, 0.88), colour, params=(0.0, 0.05, 0.0))
-    site.add(Shape.WEDGE, Material.CABIN, (0, 1.95, half - 0.95), (half_width * 0.95, 0.52, 0.8), colour, params=(0.05, 0.18, 0.0))
+    site.add(
+        Shape.BOX,
+        Material.CARGO,
+        (0, (0.95 + top) / 2, -0.85),
+        (half_width, (top - 0.95) / 2, half - 0.9),
+        cargo,
+    )
+    site.add(
+        Shape.WEDGE,
+        Material.PAINT,
+        (0, 0.95, half - 0.9),
+        (half_width * 0.97, 0.5, 0.88),
+        colour,
+        params=(0.0, 0.05, 0.0),
+    )
+    site.add(
+        Shape.WEDGE,
+        Material.CABIN,
+        (0, 1.95, half - 0.95),
+        (half_width * 0.95, 0.52, 0.8),
+        colour,
+        params=(0.05, 0.18, 0.0),
+    )
     site.add(Shape.BOX, Material.DARK, (0, 0.72, -0.3), (half_width * 0.7, 0.2, half - 0.5), RUBBER)
     _wheels(site, half_width, (half - 1.1, -half + 1.3, -half + 2.5), 0.48)
     return length
@@ -127,8 +162,18 @@ def truck(site: Site, rng: np.random.Generator) -> float:
 def bus(site: Site, rng: np.random.Generator) -> float:
     """A city bus; returns its length (m)."""
     length, half_width, top = float(rng.uniform(10.0, 12.0)), 1.25, 3.05
-    colour = _pick(rng, ((0.55, 0.06, 0.05), (0.06, 0.22, 0.48), (0.55, 0.45, 0.08), (0.10, 0.34, 0.16), (0.6, 0.6, 0.58)))
-    site.add(Shape.WEDGE, Material.COACH, (0, (0.35 + top) / 2, 0), (half_width, (top - 0.35) / 2, length / 2), colour, params=(0.04, 0.03, 0.01))
+    colour = _pick(
+        rng,
+        ((0.55, 0.06, 0.05), (0.06, 0.22, 0.48), (0.55, 0.45, 0.08), (0.10, 0.34, 0.16), (0.6, 0.6, 0.58)),
+    )
+    site.add(
+        Shape.WEDGE,
+        Material.COACH,
+        (0, (0.35 + top) / 2, 0),
+        (half_width, (top - 0.35) / 2, length / 2),
+        colour,
+        params=(0.04, 0.03, 0.01),
+    )
     site.add(Shape.BOX, Material.DARK, (0, 0.35, 0), (half_width * 0.92, 0.15, length / 2 * 0.96), RUBBER)
     _wheels(site, half_width, (length / 2 - 2.6, -length / 2 + 3.0), 0.48)
     return length
@@ -139,7 +184,14 @@ def tram(site: Site, rng: np.random.Generator) -> float:
     half_width, top, coach = 1.25, 3.4, 8.5
     colour = _pick(rng, ((0.55, 0.42, 0.05), (0.45, 0.05, 0.06), (0.55, 0.55, 0.5)))
     for z in (-coach / 2 - 0.25, coach / 2 + 0.25):
-        site.add(Shape.WEDGE, Material.COACH, (0, (0.3 + top) / 2, z), (half_width, (top - 0.3) / 2, coach / 2), colour, params=(0.06, 0.03, 0.03))
+        site.add(
+            Shape.WEDGE,
+            Material.COACH,
+            (0, (0.3 + top) / 2, z),
+            (half_width, (top - 0.3) / 2, coach / 2),
+            colour,
+            params=(0.06, 0.03, 0.03),
+        )
         site.add(Shape.BOX, Material.DARK, (0, 0.2, z), (half_width * 0.85, 0.18, coach * 0.4), RUBBER)
     site.add(Shape.BOX, Material.DARK, (0, 1.75, 0), (half_width * 0.85, 1.45, 0.5), (0.05, 0.05, 0.05))
     site.add(Shape.BOX, Material.DARK, (0, 3.6, coach / 2), (0.5, 0.15, 1.2), STEEL)
@@ -151,7 +203,13 @@ def _head(site: Site, rng: np.random.Generator, centre: Sequence[float], helmet:
     site.add(Shape.ELLIPSOID, Material.SKIN, centre, (0.085, 0.12, 0.10), _pick(rng, SKIN_TONES))
     cover = _pick(rng, HAIR) if helmet is None else helmet
     grow = 0.0 if helmet is None else 0.03
-    site.add(Shape.ELLIPSOID, Material.CLOTH, (x, h + 0.04, z - 0.025), (0.095 + grow, 0.10 + grow, 0.105 + grow), cover)
+    site.add(
+        Shape.ELLIPSOID,
+        Material.CLOTH,
+        (x, h + 0.04, z - 0.025),
+        (0.095 + grow, 0.10 + grow, 0.105 + grow),
+        cover,
+    )
 
 
 def person(site: Site, rng: np.random.Generator, walking: bool) -> None:
@@ -164,13 +222,27 @@ def person(site: Site, rng: np.random.Generator, walking: bool) -> None:
         knee = (side * 0.10, 0.47 * s, foot * 0.5 + 0.05)
         site.limb(Material.CLOTH, (side * 0.09, 0.90 * s, 0), knee, 0.085, trousers)
         site.limb(Material.CLOTH, knee, (side * 0.10, 0.07, foot), 0.062, trousers)
-        site.add(Shape.ELLIPSOID, Material.DARK, (side * 0.10, 0.05, foot + 0.06), (0.055, 0.055, 0.14), (0.03, 0.025, 0.02))
+        site.add(
+            Shape.ELLIPSOID,
+            Material.DARK,
+            (side * 0.10, 0.05, foot + 0.06),
+            (0.055, 0.055, 0.14),
+            (0.03, 0.025, 0.02),
+        )
         hand = (side * 0.27, 0.82 * s, -foot * 0.8 + 0.06)
         elbow = (side * 0.27, 1.10 * s, -foot * 0.35)
         site.limb(Material.CLOTH, (side * 0.21, 1.40 * s, 0), elbow, 0.055, shirt)
         site.limb(Material.CLOTH, elbow, hand, 0.045, shirt)
         site.add(Shape.ELLIPSOID, Material.SKIN, hand, (0.045, 0.06, 0.045), SKIN_TONES[0])
-    site.add(Shape.WEDGE, Material.CLOTH, (0, 1.17 * s, 0), (0.23, 0.29 * s, 0.13), shirt, pitch(np.pi), params=(0.28, 0.1, 0.1))
+    site.add(
+        Shape.WEDGE,
+        Material.CLOTH,
+        (0, 1.17 * s, 0),
+        (0.23, 0.29 * s, 0.13),
+        shirt,
+        pitch(np.pi),
+        params=(0.28, 0.1, 0.1),
+    )
     site.add(Shape.ELLIPSOID, Material.CLOTH, (0, 1.42 * s, 0), (0.21, 0.10, 0.11), shirt)
     site.add(Shape.ELLIPSOID, Material.CLOTH, (0, 0.92 * s, 0), (0.17, 0.14, 0.13), trousers)
     _head(site, rng, (0, 1.62 * s, 0.02), None)
@@ -184,7 +256,14 @@ def bicycle(site: Site, rng: np.random.Generator) -> None:
     for z in (-0.52, 0.52):
         site.add(Shape.RING, Material.TYRE, (0, 0.34, z), (0.34, 0.028, 0.34), RUBBER, TILT_TO_X)
     hub, crank, saddle, steering = (0, 0.34, -0.52), (0, 0.32, -0.05), (0, 0.85, -0.18), (0, 0.82, 0.36)
-    for a, b in ((hub, crank), (hub, saddle), (crank, saddle), (crank, steering), (saddle, steering), (steering, (0, 0.34, 0.52))):
+    for a, b in (
+        (hub, crank),
+        (hub, saddle),
+        (crank, saddle),
+        (crank, steering),
+        (saddle, steering),
+        (steering, (0, 0.34, 0.52)),
+    ):
         site.limb(Material.METAL, a, b, 0.028, frame)
     site.limb(Material.METAL, steering, (0, 1.0, 0.32), 0.025, frame)
     site.limb(Material.DARK, (-0.27, 1.0, 0.30), (0.27, 1.0, 0.30), 0.025, RUBBER)
@@ -218,10 +297,20 @@ def rider(site: Site, rng: np.random.Generator, motor: bool) -> None:
         site.limb(Material.CLOTH, (side * 0.09, hip, -0.18), knee, 0.085, trousers)
         site.limb(Material.CLOTH, knee, foot, 0.065, trousers)
         site.add(Shape.ELLIPSOID, Material.DARK, (foot[0], foot[1] - 0.04, 0.06), (0.05, 0.05, 0.13), RUBBER)
-        site.limb(Material.CLOTH, (side * 0.2, hip + 0.45, -0.2 + lean), (side * 0.27, 1.02, 0.28), 0.055, shirt)
+        site.limb(
+            Material.CLOTH, (side * 0.2, hip + 0.45, -0.2 + lean), (side * 0.27, 1.02, 0.28), 0.055, shirt
+        )
     angle = -float(np.arctan2(lean, 0.48))
     centre = [(a + b) / 2 for a, b in zip(seat, chest, strict=True)]
-    site.add(Shape.WEDGE, Material.CLOTH, centre, (0.22, 0.31, 0.14), shirt, pitch(angle) @ pitch(np.pi), params=(0.25, 0.1, 0.1))
+    site.add(
+        Shape.WEDGE,
+        Material.CLOTH,
+        centre,
+        (0.22, 0.31, 0.14),
+        shirt,
+        pitch(angle) @ pitch(np.pi),
+        params=(0.25, 0.1, 0.1),
+    )
     site.add(Shape.ELLIPSOID, Material.CLOTH, chest, (0.21, 0.11, 0.12), shirt)
     helmet = _pick(rng, CAR_COLOURS) if motor or rng.random() < 0.6 else None
     _head(site, rng, (0, hip + 0.72, -0.12 + lean), helmet)
@@ -234,10 +323,23 @@ def tree(site: Site, rng: np.random.Generator) -> None:
     spread = height * float(rng.uniform(0.2, 0.3))
     bark = np.asarray((0.10, 0.07, 0.05)) * float(rng.uniform(0.7, 1.4))
     green = np.asarray((0.075, 0.15, 0.03)) * rng.uniform(0.65, 1.35, 3)
-    site.add(Shape.CYLINDER, Material.BARK, (0, trunk * 0.62, 0), (0.02 * height, trunk * 0.62, 0.02 * height), bark)
+    site.add(
+        Shape.CYLINDER,
+        Material.BARK,
+        (0, trunk * 0.62, 0),
+        (0.02 * height, trunk * 0.62, 0.02 * height),
+        bark,
+    )
     centre = (trunk + height) / 2
     rise = (height - trunk) / 2
-    site.add(Shape.FOLIAGE, Material.LEAVES, (0, centre, 0), (spread * 0.8, rise, spread * 0.8), green, params=(rng.random(), 0, 0))
+    site.add(
+        Shape.FOLIAGE,
+        Material.LEAVES,
+        (0, centre, 0),
+        (spread * 0.8, rise, spread * 0.8),
+        green,
+        params=(rng.random(), 0, 0),
+    )
     for index in range(6):
         angle = index * 2.4 + float(rng.uniform(0, 1))
         h = centre + rise * float(rng.uniform(-0.55, 0.6))
@@ -254,7 +356,14 @@ def bush(site: Site, rng: np.random.Generator) -> None:
     green = np.asarray((0.07, 0.13, 0.03)) * rng.uniform(0.65, 1.4, 3)
     for x in (-0.5, 0.1, 0.6):
         r = float(rng.uniform(0.4, 0.7))
-        site.add(Shape.FOLIAGE, Material.LEAVES, (x, r * 0.7, float(rng.uniform(-0.3, 0.3))), (r, r * 0.9, r), green, params=(rng.random(), 0, 0))
+        site.add(
+            Shape.FOLIAGE,
+            Material.LEAVES,
+            (x, r * 0.7, float(rng.uniform(-0.3, 0.3))),
+            (r, r * 0.9, r),
+            green,
+            params=(rng.random(), 0, 0),
+        )
 
 
 def street_lamp(site: Site, rng: np.random.Generator) -> None:
@@ -275,7 +384,15 @@ def traffic_light(site: Site, rng: np.random.Generator, label_light: int) -> Non
         if x:
             site.add(Shape.CYLINDER, Material.METAL, (0, 4.0, 0), (0.065, 1.4, 0.065), STEEL)
             site.limb(Material.METAL, (0, 5.3, 0), (x, 5.3, 0), 0.045, STEEL)
-        site.add(Shape.BOX, Material.TRAFFIC_LIGHT, (x, height, -0.14), (0.19, 0.5, 0.14), (0.03, 0.035, 0.03), params=(lit, 0, 0), label=label_light)
+        site.add(
+            Shape.BOX,
+            Material.TRAFFIC_LIGHT,
+            (x, height, -0.14),
+            (0.19, 0.5, 0.14),
+            (0.03, 0.035, 0.03),
+            params=(lit, 0, 0),
+            label=label_light,
+        )
 
 
 def sign(site: Site, rng: np.random.Generator, label_sign: int) -> None:
@@ -285,15 +402,55 @@ def sign(site: Site, rng: np.random.Generator, label_sign: int) -> None:
     kind = int(rng.integers(4))
     if kind in (0, 1):
         colour = ((0.5, 0.03, 0.03), (0.02, 0.10, 0.45))[kind]
-        site.add(Shape.CYLINDER, Material.SIGN, (0, height, 0), (0.34, 0.02, 0.34), colour, TILT_TO_Z, (kind, 0, 0), label=label_sign)
+        site.add(
+            Shape.CYLINDER,
+            Material.SIGN,
+            (0, height, 0),
+            (0.34, 0.02, 0.34),
+            colour,
+            TILT_TO_Z,
+            (kind, 0, 0),
+            label=label_sign,
+        )
     elif kind == 2:
-        site.add(Shape.BOX, Material.SIGN, (0, height, 0), (0.30, 0.30, 0.02), (0.7, 0.5, 0.03), roll(np.pi / 4), (2, 0, 0), label=label_sign)
+        site.add(
+            Shape.BOX,
+            Material.SIGN,
+            (0, height, 0),
+            (0.30, 0.30, 0.02),
+            (0.7, 0.5, 0.03),
+            roll(np.pi / 4),
+            (2, 0, 0),
+            label=label_sign,
+        )
     else:
-        site.add(Shape.BOX, Material.SIGN, (0, height, 0), (0.55, 0.36, 0.02), (0.02, 0.10, 0.42), params=(3, 0, 0), label=label_sign)
+        site.add(
+            Shape.BOX,
+            Material.SIGN,
+            (0, height, 0),
+            (0.55, 0.36, 0.02),
+            (0.02, 0.10, 0.42),
+            params=(3, 0, 0),
+            label=label_sign,
+        )
     if rng.random() < 0.4:
-        site.add(Shape.BOX, Material.SIGN, (0, height - 0.62, 0), (0.30, 0.16, 0.02), (0.75, 0.75, 0.72), params=(4, 0, 0), label=label_sign)
+        site.add(
+            Shape.BOX,
+            Material.SIGN,
+            (0, height - 0.62, 0),
+            (0.30, 0.16, 0.02),
+            (0.75, 0.75, 0.72),
+            params=(4, 0, 0),
+            label=label_sign,
+        )
 
 
 def bollard(site: Site, rng: np.random.Generator) -> None:
     """A short post at the kerb."""
-    site.add(Shape.CYLINDER, Material.METAL, (0, 0.45, 0), (0.06, 0.45, 0.06), _pick(rng, (STEEL, (0.5, 0.05, 0.04), (0.05, 0.05, 0.05))))
+    site.add(
+        Shape.CYLINDER,
+        Material.METAL,
+        (0, 0.45, 0),
+        (0.06, 0.45, 0.06),
+        _pick(rng, (STEEL, (0.5, 0.05, 0.04), (0.05, 0.05, 0.05))),
+    )

@@ -46,7 +46,9 @@ class Weather:
     def towards_sun(self) -> np.ndarray:
         """Unit vector (3,) to the sun, world axes (y down)."""
         c = np.cos(self.sun_elevation)
-        return np.array([c * np.sin(self.sun_azimuth), -np.sin(self.sun_elevation), c * np.cos(self.sun_azimuth)])
+        return np.array(
+            [c * np.sin(self.sun_azimuth), -np.sin(self.sun_elevation), c * np.cos(self.sun_azimuth)]
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ class _Builder:
         if not same_actor:
             self.actors.append(path)
         self.instances += int(thing)
-        return Site(self.parts, len(self.actors) - 1, self.instances if thing else 0, label, float(self.rng.random()))
+        return Site(
+            self.parts, len(self.actors) - 1, self.instances if thing else 0, label, float(self.rng.random())
+        )
 
     def free(self, path: Trajectory, length: float, radius: float) -> bool:
         """Whether the path keeps clear of all earlier ones; if so it is reserved."""
@@ -157,7 +161,14 @@ def _layout(rng: np.random.Generator) -> Layout:
     lane = float(rng.uniform(3.1, 3.6))
     parking = 2.3 if rng.random() < 0.75 else 0.6
     crossing = float(rng.uniform(16, 38)) if rng.random() < 0.65 else 1e4
-    return Layout(lane + parking, lane, float(rng.uniform(2.4, 4.0)), crossing, float(rng.uniform(3.6, 5.0)), bool(rng.random() < 0.5))
+    return Layout(
+        lane + parking,
+        lane,
+        float(rng.uniform(2.4, 4.0)),
+        crossing,
+        float(rng.uniform(3.6, 5.0)),
+        bool(rng.random() < 0.5),
+    )
 
 
 def _weather(rng: np.random.Generator) -> Weather:
@@ -165,7 +176,9 @@ def _weather(rng: np.random.Generator) -> Weather:
     elevation = float(rng.uniform(0.12, 0.3)) if dusk else float(rng.uniform(0.45, 1.0))
     overcast = float(rng.uniform(0.7, 1.0)) if rng.random() < 0.3 else float(rng.uniform(0.0, 0.25))
     wet = float(rng.uniform(0.5, 1.0)) if rng.random() < 0.25 else 0.0
-    return Weather(float(rng.uniform(-np.pi, np.pi)), elevation, dusk, overcast, wet, float(rng.uniform(0.15, 1.0)))
+    return Weather(
+        float(rng.uniform(-np.pi, np.pi)), elevation, dusk, overcast, wet, float(rng.uniform(0.15, 1.0))
+    )
 
 
 def _ground(b: _Builder, layout: Layout) -> None:
@@ -173,11 +186,21 @@ def _ground(b: _Builder, layout: Layout) -> None:
     b.parts.add(Shape.BOX, ROAD, Material.ROAD, (0, 0.5, 60), (far, 0.5, far), (0.085, 0.085, 0.09))
     spans = [(-60.0, far)]
     if layout.crossing_z < far:
-        spans = [(-60.0, layout.crossing_z - layout.crossing_half), (layout.crossing_z + layout.crossing_half, far)]
+        spans = [
+            (-60.0, layout.crossing_z - layout.crossing_half),
+            (layout.crossing_z + layout.crossing_half, far),
+        ]
     for low, high in spans:
         for side in (-1, 1):
             centre = (side * (layout.road_half + 100.0), (0.5 - KERB) / 2, (low + high) / 2)
-            b.parts.add(Shape.BOX, SIDEWALK, Material.PAVEMENT, centre, (100.0, (0.5 + KERB) / 2, (high - low) / 2), (0.22, 0.21, 0.20))
+            b.parts.add(
+                Shape.BOX,
+                SIDEWALK,
+                Material.PAVEMENT,
+                centre,
+                (100.0, (0.5 + KERB) / 2, (high - low) / 2),
+                (0.22, 0.21, 0.20),
+            )
 
 
 _WALLS = (
@@ -191,15 +214,36 @@ def _building(b: _Builder, centre: tuple[float, float], half: tuple[float, float
     rng = b.rng
     colour = np.asarray(_WALLS[int(rng.integers(len(_WALLS)))]) * rng.uniform(0.85, 1.1, 3)
     site = b.site(Trajectory(centre[0], centre[1]), BUILDING)
-    site.add(Shape.BOX, Material.FACADE, (0, height / 2 - 0.2, 0), (half[0], height / 2 + 0.2, half[1]), colour)
+    site.add(
+        Shape.BOX, Material.FACADE, (0, height / 2 - 0.2, 0), (half[0], height / 2 + 0.2, half[1]), colour
+    )
     if rng.random() < 0.55:
         roof = np.asarray(((0.20, 0.07, 0.045), (0.07, 0.07, 0.08), (0.15, 0.10, 0.07))[int(rng.integers(3))])
         rise = float(rng.uniform(1.2, 2.2))
-        site.add(Shape.WEDGE, Material.ROOF, (0, height + rise, 0), (half[0] + 0.35, rise, half[1] + 0.1), roof, params=(0.75, 0.1, 0.1))
+        site.add(
+            Shape.WEDGE,
+            Material.ROOF,
+            (0, height + rise, 0),
+            (half[0] + 0.35, rise, half[1] + 0.1),
+            roof,
+            params=(0.75, 0.1, 0.1),
+        )
     else:
-        site.add(Shape.BOX, Material.ROOF, (0, height + 0.15, 0), (half[0] + 0.25, 0.2, half[1] + 0.12), colour * 0.75)
+        site.add(
+            Shape.BOX,
+            Material.ROOF,
+            (0, height + 0.15, 0),
+            (half[0] + 0.25, 0.2, half[1] + 0.12),
+            colour * 0.75,
+        )
     if rng.random() < 0.4:  # a bay or a lower annex, so that fronts are not all flat
-        site.add(Shape.BOX, Material.FACADE, (0, height * 0.42, 0), (half[0] + float(rng.uniform(0.4, 0.9)), height * 0.42, half[1] * float(rng.uniform(0.2, 0.4))), colour * 1.06)
+        site.add(
+            Shape.BOX,
+            Material.FACADE,
+            (0, height * 0.42, 0),
+            (half[0] + float(rng.uniform(0.4, 0.9)), height * 0.42, half[1] * float(rng.uniform(0.2, 0.4))),
+            colour * 1.06,
+        )
 
 
 def _plot(b: _Builder, side: int, front: float, low: float, high: float) -> None:
@@ -243,14 +287,23 @@ def _houses(b: _Builder, layout: Layout) -> None:
                 _building(b, (side * (front + 22), z + width / 2), (6, width / 2), float(rng.uniform(6, 14)))
             z += width
         if layout.crossing_z < STREET_END:
-            _building(b, (side * float(rng.uniform(48, 65)), layout.crossing_z), (6, 22), float(rng.uniform(8, 18)))
-    _building(b, (float(rng.uniform(-6, 6)), STREET_END + 8), (float(rng.uniform(16, 30)), 8), float(rng.uniform(10, 26)))
+            _building(
+                b, (side * float(rng.uniform(48, 65)), layout.crossing_z), (6, 22), float(rng.uniform(8, 18))
+            )
+    _building(
+        b,
+        (float(rng.uniform(-6, 6)), STREET_END + 8),
+        (float(rng.uniform(16, 30)), 8),
+        float(rng.uniform(10, 26)),
+    )
 
 
 def _house(b: _Builder, side: int, front: float, z: float, width: float) -> None:
     depth = float(b.rng.uniform(9, 14)) / 2
     back = float(b.rng.uniform(0.0, 0.5))
-    _building(b, (side * (front + depth + back), z + width / 2), (depth, width / 2), float(b.rng.uniform(6.5, 19)))
+    _building(
+        b, (side * (front + depth + back), z + width / 2), (depth, width / 2), float(b.rng.uniform(6.5, 19))
+    )
 
 
 def _at_crossing(layout: Layout, z: float, margin: float = 2.0) -> bool:
@@ -273,17 +326,26 @@ def _furniture(b: _Builder, layout: Layout) -> None:
                 if b.free(path, 0.5, 0.3):
                     objects.tree(b.site(path, VEGETATION), rng)
             if layout.grass and rng.random() < 0.6:
-                objects.bush(b.site(Trajectory(side * (edge + layout.pavement + 1.0), float(z) + 4, 1.57), VEGETATION), rng)
+                objects.bush(
+                    b.site(Trajectory(side * (edge + layout.pavement + 1.0), float(z) + 4, 1.57), VEGETATION),
+                    rng,
+                )
         for z in np.arange(9 + rng.uniform(0, 15), 110, 26.0):
             if b.free(Trajectory(side * (edge + 0.45), float(z)), 0.4, 0.15):
                 objects.street_lamp(b.site(Trajectory(side * (edge + 0.45), float(z), facing), POLE), rng)
         for z in rng.uniform(9, 55, int(rng.integers(1, 4))):
             turned = float(rng.uniform(-0.2, 0.2)) + (np.pi if rng.random() < 0.3 else 0.0)
-            if not _at_crossing(layout, z, 1.0) and b.free(Trajectory(side * (edge + 0.5), float(z)), 0.6, 0.3):
-                objects.sign(b.site(Trajectory(side * (edge + 0.5), float(z), turned), POLE), rng, TRAFFIC_SIGN)
+            if not _at_crossing(layout, z, 1.0) and b.free(
+                Trajectory(side * (edge + 0.5), float(z)), 0.6, 0.3
+            ):
+                objects.sign(
+                    b.site(Trajectory(side * (edge + 0.5), float(z), turned), POLE), rng, TRAFFIC_SIGN
+                )
         if rng.random() < 0.35:
             for z in np.arange(7, 40, 2.2):
-                if not _at_crossing(layout, z, 1.0) and b.free(Trajectory(side * (edge + 0.4), float(z)), 0.2, 0.1):
+                if not _at_crossing(layout, z, 1.0) and b.free(
+                    Trajectory(side * (edge + 0.4), float(z)), 0.2, 0.1
+                ):
                     objects.bollard(b.site(Trajectory(side * (edge + 0.4), float(z)), POLE), rng)
     if layout.crossing_z < 100 and rng.random() < 0.8:
         for side, ahead in ((1, -1), (-1, -1), (1, 1), (-1, 1)):
@@ -356,12 +418,22 @@ def _traffic(b: _Builder, layout: Layout, ego: Ego) -> None:
     def crossing_person() -> bool:
         side = float(rng.choice((-1, 1)))
         x = -side * float(rng.uniform(0.5, layout.road_half))
-        return _pedestrian(b, Trajectory(x, float(rng.uniform(9, 22)), side * (np.pi / 2) + float(rng.normal(0, 0.15)), float(rng.uniform(1.2, 2.2))))
+        return _pedestrian(
+            b,
+            Trajectory(
+                x,
+                float(rng.uniform(9, 22)),
+                side * (np.pi / 2) + float(rng.normal(0, 0.15)),
+                float(rng.uniform(1.2, 2.2)),
+            ),
+        )
 
     def cyclist() -> bool:
         oncoming_side = rng.random() < 0.4
         x = -(layout.lane - 0.5) if oncoming_side else layout.lane - 0.4
-        path = Trajectory(x, float(rng.uniform(9, 22)), np.pi if oncoming_side else 0.0, float(rng.uniform(3.5, 6.5)))
+        path = Trajectory(
+            x, float(rng.uniform(9, 22)), np.pi if oncoming_side else 0.0, float(rng.uniform(3.5, 6.5))
+        )
         return _two_wheeler(b, BICYCLE if rng.random() < 0.7 else MOTORCYCLE, path, ridden=True)
 
     events: list[tuple[Callable[[], bool], float]] = [
@@ -383,7 +455,13 @@ def generate_scene(seed: int) -> Scene:
     """
     rng = np.random.default_rng([seed, 0x574F524C])
     layout, weather = _layout(rng), _weather(rng)
-    path = Trajectory(layout.lane / 2, 0.0, float(rng.normal(0, 0.015)), float(rng.uniform(5, 11)), float(rng.normal(0, 0.015)))
+    path = Trajectory(
+        layout.lane / 2,
+        0.0,
+        float(rng.normal(0, 0.015)),
+        float(rng.uniform(5, 11)),
+        float(rng.normal(0, 0.015)),
+    )
     ego = Ego(path, float(rng.uniform(1.4, 1.65)), float(rng.uniform(0.01, 0.04)))
     b = _Builder(rng)
     b.free(path, 6.0, 1.0)

@@ -65,14 +65,18 @@ def sky(direction: Tensor, light: Light, style: Style) -> Tensor:
     colour = torch.lerp(light.zenith.expand(len(up), 3), light.horizon.expand(len(up), 3), share)
     towards = light.towards.float()
     glow = (direction @ towards).clamp(0, 1).unsqueeze(1)
-    colour = colour + light.sun * (1 - light.overcast) * (0.22 * glow**8 + 0.5 * glow**60) * (1.0 if style.filmic else 0.3)
+    colour = colour + light.sun * (1 - light.overcast) * (0.22 * glow**8 + 0.5 * glow**60) * (
+        1.0 if style.filmic else 0.3
+    )
     plane = direction[:, [0, 2]] / (up.abs() + 0.12)
     total = torch.zeros_like(up)
     gains = (0.9, 0.5, 0.3, 0.18) if style.filmic else (0.9, 0.25)
     for octave, gain in enumerate(gains):
         point = plane * (1.3 * 2.1**octave) + 11.0 * octave
         total = total + gain * value_noise(F.pad(point, (0, 1)))[:, :1]
-    cover = ((total + 0.55 * light.overcast) * (1.6 if style.filmic else 6.0)).clamp(0, 1) * (up / 0.10).clamp(0, 1)
+    cover = ((total + 0.55 * light.overcast) * (1.6 if style.filmic else 6.0)).clamp(0, 1) * (
+        up / 0.10
+    ).clamp(0, 1)
     white = (light.sun * 0.28 + light.horizon * 0.55) * (1.0 - 0.35 * (total - 0.3).clamp(0, 1))
     return torch.lerp(colour, white, cover * (0.9 - 0.45 * light.overcast))
 
@@ -96,7 +100,9 @@ def _contact(parts: PlacedParts, looks: PartLooks, surface: Surface, strength: f
     return left
 
 
-def shade(parts: PlacedParts, looks: PartLooks, surface: Surface, layout: Layout, light: Light, style: Style) -> Tensor:
+def shade(
+    parts: PlacedParts, looks: PartLooks, surface: Surface, layout: Layout, light: Light, style: Style
+) -> Tensor:
     """Linear radiance (n, 3) of surface points."""
     albedo, gloss, glow = paint(surface, looks, layout, style, light.dusk)
     material = looks.material[surface.part]
@@ -108,7 +114,9 @@ def shade(parts: PlacedParts, looks: PartLooks, surface: Surface, layout: Layout
     start = surface.world[lit] + normal[lit] * 0.02
     cosine[lit] = cosine[lit] * (~shadowed(parts, start, surface.part[lit], light.towards)).float()
     openness = 0.5 - 0.5 * normal[:, 1:2]
-    ambient = torch.lerp(light.bounce.expand(len(material), 3), 0.45 * light.zenith + 0.4 * light.horizon, openness)
+    ambient = torch.lerp(
+        light.bounce.expand(len(material), 3), 0.45 * light.zenith + 0.4 * light.horizon, openness
+    )
     height = -surface.world[:, 1]
     upright = (1 - normal[:, 1].abs()).clamp(0, 1)
     reach = torch.where(material == int(Material.FACADE), 4.0, 1.2)
@@ -119,7 +127,11 @@ def shade(parts: PlacedParts, looks: PartLooks, surface: Surface, layout: Layout
     radiance = albedo * (light.sun * cosine.unsqueeze(1) * (0.35 + 0.65 * left) + ambient * left) + glow
     mirrored = surface.view - 2 * (surface.view * normal).sum(1, keepdim=True) * normal
     fresnel = 0.12 + 0.88 * (1 + (surface.view * normal).sum(1)).clamp(0, 1) ** 4
-    above = torch.lerp(light.bounce.expand_as(radiance), light.horizon.expand_as(radiance), (0.5 - mirrored[:, 1:2] * 3).clamp(0, 1))
+    above = torch.lerp(
+        light.bounce.expand_as(radiance),
+        light.horizon.expand_as(radiance),
+        (0.5 - mirrored[:, 1:2] * 3).clamp(0, 1),
+    )
     reflected = torch.lerp(above, light.zenith.expand_as(above), (-mirrored[:, 1:2]).clamp(0, 1))
     share = (gloss * fresnel * style.reflections).unsqueeze(1).clamp(0, 0.85)
     radiance = torch.lerp(radiance, reflected * (0.35 + 0.65 * left), share)
@@ -127,8 +139,12 @@ def shade(parts: PlacedParts, looks: PartLooks, surface: Surface, layout: Layout
     return torch.lerp(light.horizon * 0.85, radiance, clear) if style.filmic else radiance
 
 
-def _wet_ground(surface: Surface, layout: Layout, material: Tensor, gloss: Tensor, albedo: Tensor, wet: float) -> tuple[Tensor, Tensor]:
-    ground = ((material <= int(Material.PAVEMENT)) & ~is_grass(surface, layout)).float() * (surface.normal[:, 1] < -0.9)
+def _wet_ground(
+    surface: Surface, layout: Layout, material: Tensor, gloss: Tensor, albedo: Tensor, wet: float
+) -> tuple[Tensor, Tensor]:
+    ground = ((material <= int(Material.PAVEMENT)) & ~is_grass(surface, layout)).float() * (
+        surface.normal[:, 1] < -0.9
+    )
     puddle = value_noise(surface.world * surface.world.new_tensor((0.55, 0.0, 0.3)) + 3.3)[:, 0]
     film = (0.45 + 1.6 * (puddle - 0.1).clamp(0, 0.5)) * wet
     return gloss + ground * film, albedo * (1 - 0.45 * wet * ground).unsqueeze(1)

@@ -73,7 +73,9 @@ def _unit_normal(shape: Tensor, unit: Tensor, params: Tensor) -> Tensor:
     return normal
 
 
-def surface_at(parts: PlacedParts, part: Tensor, world: Tensor, view: Tensor, depth: Tensor, focal: float) -> Surface:
+def surface_at(
+    parts: PlacedParts, part: Tensor, world: Tensor, view: Tensor, depth: Tensor, focal: float
+) -> Surface:
     """Describe the points `world` (n, 3) on `part` (n,), seen along unit directions `view` from `depth` metres."""
     matrix = parts.to_unit.float()[part]
     unit = (matrix[:, :, :3] @ world.unsqueeze(2)).squeeze(2) + matrix[:, :, 3]

@@ -1,0 +1,243 @@
+"""From a scene, an instant and an eye to an image with exact ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nolabel.errors import ConfigError
+from nolabel.world.casting import PlacedParts, cast_camera
+from nolabel.world.materials import PartLooks, is_grass
+from nolabel.world.parts import Material
+from nolabel.world.scenes import SKY, TERRAIN, Scene
+from nolabel.world.shading import Light, develop, make_light, shade, sky
+from nolabel.world.styles import Style, get_style
+from nolabel.world.surfaces import surface_at
+
+Eye = Literal["left", "right"]
+_SUBPIXELS = ((-0.375, 0.125), (0.125, 0.375), (0.375, -0.125))  # with the centre: a rotated grid
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A rectified stereo camera.
+
+    size: (H, W) px; baseline: metres; focal: focal length as a share of the image width (1.1 = 49 degrees across, as
+    in Cityscapes); fps: frames per second.
+    """
+
+    size: tuple[int, int] = (256, 512)
+    baseline: float = 0.5
+    focal: float = 1.1
+    fps: float = 10.0
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.baseline <= 0 or self.focal <= 0 or self.fps <= 0:
+            raise ConfigError(
+                f"impossible camera {self}", hint="size >= 16x16; baseline, focal and fps above 0"
+            )
+
+    def matrix(self) -> Tensor:
+        """Intrinsics (3, 3) float64; pixel centres are integers."""
+        height, width = self.size
+        f = self.focal * width
+        return torch.tensor(
+            [[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64
+        )
+
+
+@dataclass(frozen=True)
+class WorldFrame:
+    """One image and what is known exactly about each of its pixels.
+
+    image (3, H, W) float32 RGB in [0, 1]; depth (H, W) float32 m along z, 0 = sky; disparity (H, W) float32 px, 0 = sky
+    (left: x_right = x - d; right: x_left = x + d); semantic (H, W) int64 Cityscapes train ids; instance (H, W) int64,
+    0 = none, the same numbers in both eyes and at all times; actor (H, W) int64, the rigid body, -1 = sky;
+    part (H, W) int64, -1 = sky; camera_to_world (4, 4) float64; matrix (3, 3) float64; time in s.
+    """
+
+    image: Tensor
+    depth: Tensor
+    disparity: Tensor
+    semantic: Tensor
+    instance: Tensor
+    actor: Tensor
+    part: Tensor
+    camera_to_world: Tensor
+    matrix: Tensor
+    time: float
+    eye: Eye
+
+
+def place_parts(scene: Scene, time: float, device: torch.device) -> PlacedParts:
+    """All parts of the scene, where they are at `time` (s)."""
+
+    def tensor(array: object) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float64)
+
+    parts = scene.parts
+    poses = tensor(scene.actor_poses(time))[torch.as_tensor(parts.actor)]
+    scaled = tensor(parts.rotation) * tensor(parts.half).unsqueeze(1)  # columns are the half axes
+    linear = poses[:, :3, :3] @ scaled
+    centre = (poses[:, :3, :3] @ tensor(parts.centre).unsqueeze(2)).squeeze(2) + poses[:, :3, 3]
+    inverse = torch.linalg.inv(linear)
+    to_unit = torch.cat([inverse, -inverse @ centre.unsqueeze(2)], 2)
+    return PlacedParts(
+        torch.as_tensor(parts.shape).to(device), to_unit.to(device), torch.cat([linear, centre.unsqueeze(2)], 2).to(device),
+        tensor(parts.params).float().to(device), tensor(parts.half).float().to(device), torch.as_tensor(parts.solid).to(device),
+    )  # fmt: skip
+
+
+def _looks(scene: Scene, device: torch.device) -> PartLooks:
+    parts = scene.parts
+
+    def tensor(array: object) -> Tensor:
+        return torch.as_tensor(array, dtype=torch.float32).to(device)
+
+    return PartLooks(
+        torch.as_tensor(parts.material).to(device),
+        tensor(parts.colour),
+        tensor(parts.params),
+        tensor(parts.seed),
+        tensor(parts.half),
+    )
+
+
+def camera_pose(scene: Scene, time: float, rig: Rig, eye: Eye) -> Tensor:
+    """Camera-to-world (4, 4) float64 of one eye; the right one sits `baseline` along the left one's x axis."""
+    pose = torch.from_numpy(scene.ego.camera_pose(time))
+    if eye == "right":
+        pose[:3, 3] += pose[:3, 0] * rig.baseline
+    return pose
+
+
+class Renderer:
+    """Renders one scene in one style; both eyes of an instant share the placed parts.
+
+    Args:
+        scene: from `generate_scene`.
+        style: a name in `STYLES` or a `Style`.
+        rig: the camera.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        style: str | Style = "real",
+        rig: Rig | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.scene, self.style, self.rig = scene, get_style(style), rig or Rig()
+        self.device = torch.device(device)
+        self._looks = _looks(scene, self.device)
+        self._light: Light = make_light(scene.weather, self.style, self.device)
+        parts = scene.parts
+        self._labels = torch.as_tensor(parts.label).to(self.device)
+        self._instances = torch.as_tensor(parts.instance).to(self.device)
+        self._actors = torch.as_tensor(parts.actor).to(self.device)
+        self._placed: tuple[float, PlacedParts] | None = None
+
+    def placed(self, time: float) -> PlacedParts:
+        """The parts at `time`; the last instant is remembered."""
+        if self._placed is None or self._placed[0] != time:
+            self._placed = (time, place_parts(self.scene, time, self.device))
+        return self._placed[1]
+
+    def frame(self, time: float, eye: Eye = "left") -> WorldFrame:
+        """The image and the truth of one eye at `time` (s)."""
+        height, width = self.rig.size
+        placed = self.placed(time)
+        pose = camera_pose(self.scene, time, self.rig, eye).to(self.device)
+        matrix = self.rig.matrix().to(self.device)
+        part, depth = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size)
+        every = torch.arange(height * width, device=self.device)
+        radiance, grass = self._radiance(placed, pose, matrix, every, part, depth, (0.0, 0.0))
+        if self.style.antialias:
+            radiance = self._antialias(placed, pose, matrix, part, depth, radiance)
+        semantic = torch.where(part < 0, SKY, self._labels[part.clamp(min=0)])
+        semantic = torch.where(grass, TERRAIN, semantic)
+        seed = (self.scene.seed * 1_000_003 + round(time * 1000) * 2 + (eye == "right")) % (1 << 62)
+        image = develop(
+            radiance.T.reshape(3, height, width), self._light, self.style, torch.Generator().manual_seed(seed)
+        )
+        focal = float(matrix[0, 0])
+        disparity = torch.where(part < 0, 0.0, focal * self.rig.baseline / depth.clamp(min=1e-3))
+        shaped = [
+            value.view(height, width)
+            for value in (
+                depth, disparity, semantic, torch.where(part < 0, 0, self._instances[part.clamp(min=0)]),
+                torch.where(part < 0, -1, self._actors[part.clamp(min=0)]), part,
+            )
+        ]  # fmt: skip
+        return WorldFrame(image, *shaped, camera_to_world=pose, matrix=matrix, time=time, eye=eye)
+
+    def _radiance(
+        self,
+        placed: PlacedParts,
+        pose: Tensor,
+        matrix: Tensor,
+        pixels: Tensor,
+        part: Tensor,
+        depth: Tensor,
+        offset: tuple[float, float],
+    ) -> tuple[Tensor, Tensor]:
+        """Linear radiance (n, 3) of the rays through `pixels` (n,), and which of them meet grass (n,) bool."""
+        width = self.rig.size[1]
+        u, v = (
+            (pixels % width).double() + offset[0],
+            torch.div(pixels, width, rounding_mode="floor").double() + offset[1],
+        )
+        ray = (
+            torch.stack(
+                [(u - matrix[0, 2]) / matrix[0, 0], (v - matrix[1, 2]) / matrix[1, 1], torch.ones_like(u)], 1
+            )
+            @ pose[:3, :3].T
+        )
+        view = torch.nn.functional.normalize(ray, dim=1).float()
+        met = (part >= 0).nonzero().squeeze(1)
+        radiance = torch.empty_like(view)
+        empty = (part < 0).nonzero().squeeze(1)
+        radiance[empty] = sky(view[empty], self._light, self.style)
+        point = (pose[:3, 3] + ray[met] * depth[met].double().unsqueeze(1)).float()
+        surface = surface_at(placed, part[met], point, view[met], depth[met], float(matrix[0, 0]))
+        radiance[met] = shade(placed, self._looks, surface, self.scene.layout, self._light, self.style)
+        grass = torch.zeros_like(part, dtype=torch.bool)
+        raised = self._looks.material[part[met]] == int(Material.PAVEMENT)
+        grass[met] = raised & is_grass(surface, self.scene.layout)
+        return radiance, grass
+
+    def _antialias(
+        self, placed: PlacedParts, pose: Tensor, matrix: Tensor, part: Tensor, depth: Tensor, radiance: Tensor
+    ) -> Tensor:
+        """Average more rays into the pixels where two parts meet; labels and depth stay those of the pixel centre."""
+        height, width = self.rig.size
+        grid = part.view(height, width)
+        edge = torch.zeros_like(grid, dtype=torch.bool)
+        across, down = grid[:, 1:] != grid[:, :-1], grid[1:] != grid[:-1]
+        edge[:, 1:] |= across
+        edge[:, :-1] |= across
+        edge[1:] |= down
+        edge[:-1] |= down
+        only = edge.view(-1)
+        pixels = only.nonzero().squeeze(1)
+        total = radiance[pixels]
+        for offset in _SUBPIXELS[: self.style.antialias]:
+            part, depth = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size, offset, only)
+            total = (
+                total + self._radiance(placed, pose, matrix, pixels, part[pixels], depth[pixels], offset)[0]
+            )
+        radiance = radiance.clone()
+        radiance[pixels] = total / (1 + self.style.antialias)
+        return radiance
+
+
+def render(
+    scene: Scene, time: float, style: str | Style = "real", size: tuple[int, int] = (256, 512), eye: Eye = "left",
+    rig: Rig | None = None, device: str | torch.device = "cpu",
+) -> WorldFrame:  # fmt: skip
+    """Render one eye of `scene` at `time` (s); `rig` overrides `size`. See `Renderer` to render several frames."""
+    return Renderer(scene, style, rig or Rig(size), device).frame(time, eye)

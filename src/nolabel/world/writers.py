@@ -1,0 +1,328 @@
+"""Write rendered clips to disk in the official Cityscapes layout or as a plain folder.
+
+Every file is whole or absent and has the same bytes for the same settings; complete scenes are skipped, so the same
+command continues an interrupted run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nolabel.errors import ConfigError, DataError
+from nolabel.labels import CITYSCAPES_19, cityscapes_label_ids
+from nolabel.structures.files import atomic_path, encode_json, encode_png, write_bytes, write_json
+from nolabel.world.render import Renderer, Rig, WorldFrame
+from nolabel.world.scenes import generate_scene
+from nolabel.world.styles import get_style
+from nolabel.world.truth import exact_flow
+
+Layout = Literal["cityscapes", "folder"]
+OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What is rendered and which files are written.
+
+    layout: `cityscapes` or `folder`; style: see `STYLES`; scenes: number of clips; frames: per clip; rig: the camera;
+    seed: scene i uses seed + i; split, city: names in the Cityscapes layout; annotate_all: labels for every left frame
+    (otherwise for frame 19 of long clips and frame 0 of short ones); disparity: 16-bit disparity PNGs; truth: NPZ files
+    with depth, disparity, flow, visibility, semantics, instances and poses.
+    """
+
+    layout: Layout = "cityscapes"
+    style: str = "real"
+    scenes: int = 50
+    frames: int = 2
+    rig: Rig = Rig()
+    seed: int = 0
+    split: str = "train"
+    city: str = "world"
+    annotate_all: bool = False
+    disparity: bool = False
+    truth: bool = False
+
+    def __post_init__(self) -> None:
+        get_style(self.style)
+        if self.layout not in ("cityscapes", "folder"):
+            raise ConfigError(f"unknown layout {self.layout!r}", hint="choose cityscapes or folder")
+        if self.scenes < 1 or self.frames < 1 or self.seed < 0:
+            raise ConfigError("scenes and frames must be at least 1 and seed at least 0")
+        if "_" in self.city or "/" in self.city or not self.city:
+            raise ConfigError(f"city {self.city!r} must be a name without '_' and '/'")
+
+    def annotated(self) -> range:
+        """The frames of a clip that get labels."""
+        if self.annotate_all:
+            return range(self.frames)
+        first = OFFICIAL_ANNOTATED_FRAME if self.frames > OFFICIAL_ANNOTATED_FRAME else 0
+        return range(first, first + 1)
+
+
+def instance_ids(frame: WorldFrame) -> np.ndarray:
+    """Official instance ids (H, W) uint16: raw id * 1000 + k for things, the raw id for stuff."""
+    raw = cityscapes_label_ids(CITYSCAPES_19)[frame.semantic.cpu().numpy()].astype(np.int64)
+    instance = frame.instance.cpu().numpy()
+    return np.where(instance > 0, raw * 1000 + instance - 1, raw).astype(np.uint16)
+
+
+def disparity_png(frame: WorldFrame) -> bytes:
+    """The official coding: round(disparity * 256) + 1 as 16 bit, 0 = unknown."""
+    disparity = frame.disparity.cpu().double().numpy()
+    coded = np.where(disparity > 0, np.round(disparity * 256) + 1, 0)
+    return encode_png(np.clip(coded, 0, 65535).astype(np.uint16))
+
+
+def image_png(frame: WorldFrame) -> bytes:
+    """The image as 8-bit RGB."""
+    return encode_png(to_uint8(frame.image))
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """(3, H, W) in [0, 1] -> (H, W, 3) uint8, rounded to nearest."""
+    return (image * 255 + 0.5).floor().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def truth_npz(
+    renderer: Renderer, frame: WorldFrame, following: WorldFrame | None, other_eye: WorldFrame
+) -> bytes:
+    """Everything exact about one left frame; flows lead to and from the `following` left frame, if there is one."""
+    arrays: dict[str, Tensor] = {
+        "depth": frame.depth, "disparity": frame.disparity, "semantic": frame.semantic.byte(),
+        "instance": frame.instance.to(torch.int32), "matrix": frame.matrix, "camera_to_world": frame.camera_to_world,
+        "disparity_right": other_eye.disparity, "visible_right": exact_flow(renderer.scene, frame, other_eye)[2],
+    }  # fmt: skip
+    if following is not None:
+        flow, _, visible = exact_flow(renderer.scene, frame, following)
+        back, _, visible_back = exact_flow(renderer.scene, following, frame)
+        arrays |= {
+            "flow_forward": flow, "visible_forward": visible, "flow_backward": back, "visible_backward": visible_back,
+            "camera_to_world_next": following.camera_to_world,
+        }  # fmt: skip
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: value.cpu().numpy() for name, value in arrays.items()})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def camera_json(renderer: Renderer) -> dict[str, Any]:
+    """The official camera file; extrinsics follow the vehicle frame of Cityscapes (x forward, y left, z up)."""
+    k = renderer.rig.matrix()
+    ego = renderer.scene.ego
+    return {
+        "extrinsic": {
+            "baseline": renderer.rig.baseline, "pitch": ego.tilt, "roll": 0.0, "x": 0.0, "y": renderer.rig.baseline / 2,
+            "yaw": 0.0, "z": ego.height,
+        },
+        "intrinsic": {"fx": float(k[0, 0]), "fy": float(k[1, 1]), "u0": float(k[0, 2]), "v0": float(k[1, 2])},
+    }  # fmt: skip
+
+
+def _cityscapes_files(
+    s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    left, right = eyes
+    stem = f"{s.city}_{scene:06d}_{index:06d}"
+
+    def path(package: str, kind: str | None = None, suffix: str = "png") -> str:
+        return f"{package}/{s.split}/{s.city}/{stem}_{kind or package}.{suffix}"
+
+    yield path("leftImg8bit_sequence", "leftImg8bit"), lambda: image_png(left())
+    yield path("rightImg8bit_sequence", "rightImg8bit"), lambda: image_png(right())
+    if s.disparity:
+        yield path("disparity_sequence", "disparity"), lambda: disparity_png(left())
+    if s.truth:
+        yield (
+            path("truth", suffix="npz"),
+            lambda: truth_npz(renderer, left(), following[0]() if following else None, right()),
+        )
+    if index not in s.annotated():
+        return
+    raw = cityscapes_label_ids(CITYSCAPES_19)
+
+    def colours() -> bytes:
+        rgb = CITYSCAPES_19.palette[left().semantic.cpu().numpy()]
+        return encode_png(np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], -1))
+
+    yield path("leftImg8bit"), lambda: image_png(left())
+    yield path("rightImg8bit"), lambda: image_png(right())
+    yield path("camera", suffix="json"), lambda: encode_json(camera_json(renderer))
+    yield path("gtFine", "gtFine_labelIds"), lambda: encode_png(raw[left().semantic.cpu().numpy()])
+    yield (
+        path("gtFine", "gtFine_labelTrainIds"),
+        lambda: encode_png(left().semantic.cpu().numpy().astype(np.uint8)),
+    )
+    yield path("gtFine", "gtFine_instanceIds"), lambda: encode_png(instance_ids(left()))
+    yield path("gtFine", "gtFine_color"), colours
+    if s.disparity:
+        yield path("disparity"), lambda: disparity_png(left())
+
+
+def _folder_files(
+    s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    left, right = eyes
+    stem = f"{scene:06d}_{index:06d}"
+    yield f"left/{stem}.png", lambda: image_png(left())
+    yield f"right/{stem}.png", lambda: image_png(right())
+    if s.disparity:
+        yield f"disparity/{stem}.png", lambda: disparity_png(left())
+    if s.truth:
+        yield (
+            f"truth/{stem}.npz",
+            lambda: truth_npz(renderer, left(), following[0]() if following else None, right()),
+        )
+    if index in s.annotated():
+        yield (
+            f"labels/{stem}_semantic.png",
+            lambda: encode_png(left().semantic.cpu().numpy().astype(np.uint8)),
+        )
+        yield (
+            f"labels/{stem}_instance.png",
+            lambda: encode_png(left().instance.cpu().numpy().astype(np.uint16)),
+        )
+
+
+_Eyes = tuple[Callable[[], WorldFrame], Callable[[], WorldFrame]]
+_File = tuple[str, Callable[[], bytes]]
+_LAYOUTS = {"cityscapes": _cityscapes_files, "folder": _folder_files}
+
+
+def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Iterator[_File]:
+    """Relative path and content maker of every file of one clip; frames are only rendered when a content is made."""
+    renderer = Renderer(generate_scene(settings.seed + scene), settings.style, settings.rig, device)
+    cache: dict[tuple[int, str], WorldFrame] = {}
+
+    def eyes(index: int) -> _Eyes:
+        def get(eye: Literal["left", "right"]) -> WorldFrame:
+            for old in [key for key in cache if key[0] < index - 1]:
+                del cache[old]
+            if (index, eye) not in cache:
+                cache[index, eye] = renderer.frame(index / settings.rig.fps, eye)
+            return cache[index, eye]
+
+        return lambda: get("left"), lambda: get("right")
+
+    for index in range(settings.frames):
+        following = eyes(index + 1) if index + 1 < settings.frames else None
+        yield from _LAYOUTS[settings.layout](settings, renderer, scene, index, eyes(index), following)
+
+
+def write_scene(out: Path, settings: WorldSettings, scene: int, device: str = "cpu") -> bool:
+    """Write the missing files of one clip; returns whether there were any."""
+    written = False
+    for name, content in scene_files(settings, scene, device):
+        if not (out / name).exists():
+            write_bytes(out / name, content())
+            written = True
+    return written
+
+
+def _settings_record(settings: WorldSettings) -> dict[str, Any]:
+    record = json.loads(json.dumps(asdict(settings)))
+    del record["scenes"]  # more scenes may be added later
+    return record
+
+
+def _check_folder(out: Path, settings: WorldSettings) -> None:
+    """Refuse to mix settings in one folder; remember them for the next call."""
+    name = f"world_{settings.split}_{settings.city}.json" if settings.layout == "cityscapes" else "world.json"
+    record, path = _settings_record(settings), out / name
+    if path.exists():
+        old = json.loads(path.read_text())
+        different = sorted(key for key in record if old.get(key) != record[key])
+        if different:
+            raise DataError(
+                f"{out} holds a world made with other settings ({', '.join(different)})",
+                hint="choose another folder, or give the settings that are in " + str(path),
+            )
+    else:
+        write_json(path, record)
+
+
+def _worker(job: tuple[Path, WorldSettings, int]) -> bool:
+    torch.set_num_threads(1)
+    return write_scene(*job)
+
+
+def write_world(
+    out: str | Path, settings: WorldSettings, *, workers: int = 1, device: str = "cpu", progress: bool = False
+) -> int:
+    """Write `settings.scenes` clips under `out`; returns how many were (partly) missing and are written now.
+
+    Args:
+        out: folder, made if absent.
+        settings: what to render.
+        workers: processes, one thread each (CPU only); 1 renders in this process.
+        device: where to render with one worker.
+        progress: show a progress bar on a terminal.
+
+    Raises:
+        DataError: the folder holds a world made with other settings.
+    """
+    out = Path(out)
+    if workers < 1 or (workers > 1 and device != "cpu"):
+        raise ConfigError(
+            f"workers={workers} on {device}", hint="several workers render on the CPU; a GPU needs one"
+        )
+    _check_folder(out, settings)
+    if settings.layout == "folder":
+        k = settings.rig.matrix()
+        lines = {
+            "fx": k[0, 0],
+            "fy": k[1, 1],
+            "cx": k[0, 2],
+            "cy": k[1, 2],
+            "baseline": settings.rig.baseline,
+            "fps": settings.rig.fps,
+        }
+        with atomic_path(out / "calibration.yaml") as path:
+            path.write_text("".join(f"{name}: {float(value)!r}\n" for name, value in lines.items()))
+    jobs = [(out, settings, scene) for scene in range(settings.scenes)]
+    if workers == 1:
+        done: Iterator[bool] = (write_scene(*job, device) for job in jobs)
+        return sum(_watch(done, len(jobs), progress))
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        return sum(_watch(pool.imap_unordered(_worker, jobs), len(jobs), progress))
+
+
+def _watch(done: Iterator[bool], total: int, progress: bool) -> Iterator[bool]:
+    if not progress or not sys.stderr.isatty():
+        yield from done
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("rendering", total=total)
+        for item in done:
+            bar.advance(task)
+            yield item
+
+
+def write_cityscapes(
+    out: str | Path, *, workers: int = 1, device: str = "cpu", progress: bool = False, **settings: Any
+) -> int:
+    """`write_world` in the official Cityscapes layout; `settings` are the fields of `WorldSettings`."""
+    return write_world(
+        out, WorldSettings(layout="cityscapes", **settings), workers=workers, device=device, progress=progress
+    )
+
+
+def write_folder(
+    out: str | Path, *, workers: int = 1, device: str = "cpu", progress: bool = False, **settings: Any
+) -> int:
+    """`write_world` as a plain folder: left/, right/, calibration.yaml, labels/."""
+    return write_world(
+        out, WorldSettings(layout="folder", **settings), workers=workers, device=device, progress=progress
+    )
