@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def world(
-    out: Path = typer.Argument(..., help="folder to write, made if absent"),
+    out: Annotated[Path, typer.Argument(help="folder to write, made if absent")],
     layout: str = typer.Option(
         "cityscapes", help="cityscapes (official layout) or folder (left/ right/ calibration.yaml)"
     ),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nolabel.world.parts import Material, PartList, Shape, pitch, roll, yaw
+from nolabel.world.parts import Material, PartList, Shape, Values, pitch, roll, yaw
 
-Colour = Sequence[float]
+Colour = Values
 RUBBER = (0.02, 0.02, 0.022)
 STEEL = (0.23, 0.24, 0.25)
 CAR_COLOURS = (
@@ -44,11 +44,11 @@ class Site:
         self,
         shape: Shape,
         material: Material,
-        centre: Sequence[float],
-        half: Sequence[float],
+        centre: Values,
+        half: Values,
         colour: Colour,
         rotation: np.ndarray | None = None,
-        params: Sequence[float] = (0.0, 0.0, 0.0),
+        params: Values = (0.0, 0.0, 0.0),
         label: int | None = None,
     ) -> None:
         """Add one part; the second coordinate of `centre` is the height."""
@@ -57,9 +57,7 @@ class Site:
             actor=self.actor, instance=self.instance, rotation=rotation, params=params, seed=self.seed,
         )  # fmt: skip
 
-    def limb(
-        self, material: Material, start: Sequence[float], end: Sequence[float], radius: float, colour: Colour
-    ) -> None:
+    def limb(self, material: Material, start: Values, end: Values, radius: float, colour: Colour) -> None:
         """A thin cylinder from `start` to `end`, both (x, height, z)."""
         a, b = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
         middle, axis = (a + b) / 2, (b - a) * (1.0, -1.0, 1.0)
@@ -76,7 +74,7 @@ def _pick(rng: np.random.Generator, options: Sequence[Colour]) -> Colour:
     return options[int(rng.integers(len(options)))]
 
 
-def _wheels(site: Site, half_width: float, axles: Sequence[float], radius: float) -> None:
+def _wheels(site: Site, half_width: float, axles: Values, radius: float) -> None:
     for z in axles:
         for side in (-1, 1):
             centre = (side * (half_width - 0.10), radius, z)
@@ -198,7 +196,7 @@ def tram(site: Site, rng: np.random.Generator) -> float:
     return 2 * coach + 0.5
 
 
-def _head(site: Site, rng: np.random.Generator, centre: Sequence[float], helmet: Colour | None) -> None:
+def _head(site: Site, rng: np.random.Generator, centre: Values, helmet: Colour | None) -> None:
     x, h, z = centre
     site.add(Shape.ELLIPSOID, Material.SKIN, centre, (0.085, 0.12, 0.10), _pick(rng, SKIN_TONES))
     cover = _pick(rng, HAIR) if helmet is None else helmet

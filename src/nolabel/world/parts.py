@@ -13,6 +13,8 @@ from enum import IntEnum
 
 import numpy as np
 
+Values = Sequence[float] | np.ndarray
+
 
 class Shape(IntEnum):
     """Unit shapes; every one lies inside the cube [-1, 1]^3."""
@@ -109,14 +111,14 @@ class PartList:
         shape: Shape,
         label: int,
         material: Material,
-        centre: Sequence[float],
-        half: Sequence[float],
-        colour: Sequence[float],
+        centre: Values,
+        half: Values,
+        colour: Values,
         *,
         actor: int = 0,
         instance: int = 0,
         rotation: np.ndarray | None = None,
-        params: Sequence[float] = (0.0, 0.0, 0.0),
+        params: Values = (0.0, 0.0, 0.0),
         seed: float = 0.0,
     ) -> None:
         """Append one part. `centre` and `half` in metres (centre[1] is negative above the ground)."""
@@ -130,10 +132,12 @@ class PartList:
     def build(self) -> Parts:
         """Sort by shape (stable) and stack into arrays."""
         rows = sorted(self.rows, key=lambda row: row[0])
-        columns = list(zip(*rows, strict=True))
-        integers = [np.asarray(column, dtype=np.int64) for column in columns[:5]]
-        floats = [np.asarray(column, dtype=np.float64) for column in columns[5:11]]
-        return Parts(*integers, *floats, np.asarray(columns[11], dtype=bool))
+        columns = [np.asarray(column) for column in zip(*rows, strict=True)]
+        shape, actor, instance, label, material = (column.astype(np.int64) for column in columns[:5])
+        centre, half, rotation, colour, params, seed = (column.astype(np.float64) for column in columns[5:11])
+        return Parts(
+            shape, actor, instance, label, material, centre, half, rotation, colour, params, seed, columns[11]
+        )
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,12 @@ class Rig:
             [[f, 0, (width - 1) / 2], [0, f, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64
         )
 
+    def calibration(self) -> StereoCalibration:
+        """The same as the structure that samples carry."""
+        height, width = self.size
+        f = self.focal * width
+        return StereoCalibration(f, f, (width - 1) / 2, (height - 1) / 2, self.baseline, self.fps)
+
 
 @dataclass(frozen=True)
 class WorldFrame:
@@ -86,9 +92,13 @@ def place_parts(scene: Scene, time: float, device: torch.device) -> PlacedParts:
     inverse = torch.linalg.inv(linear)
     to_unit = torch.cat([inverse, -inverse @ centre.unsqueeze(2)], 2)
     return PlacedParts(
-        torch.as_tensor(parts.shape).to(device), to_unit.to(device), torch.cat([linear, centre.unsqueeze(2)], 2).to(device),
-        tensor(parts.params).float().to(device), tensor(parts.half).float().to(device), torch.as_tensor(parts.solid).to(device),
-    )  # fmt: skip
+        torch.as_tensor(parts.shape).to(device),
+        to_unit.to(device),
+        torch.cat([linear, centre.unsqueeze(2)], 2).to(device),
+        tensor(parts.params).float().to(device),
+        tensor(parts.half).float().to(device),
+        torch.as_tensor(parts.solid).to(device),
+    )
 
 
 def _looks(scene: Scene, device: torch.device) -> PartLooks:
@@ -166,14 +176,23 @@ class Renderer:
         )
         focal = float(matrix[0, 0])
         disparity = torch.where(part < 0, 0.0, focal * self.rig.baseline / depth.clamp(min=1e-3))
-        shaped = [
-            value.view(height, width)
-            for value in (
-                depth, disparity, semantic, torch.where(part < 0, 0, self._instances[part.clamp(min=0)]),
-                torch.where(part < 0, -1, self._actors[part.clamp(min=0)]), part,
-            )
-        ]  # fmt: skip
-        return WorldFrame(image, *shaped, camera_to_world=pose, matrix=matrix, time=time, eye=eye)
+
+        def shaped(value: Tensor) -> Tensor:
+            return value.view(height, width)
+
+        return WorldFrame(
+            image=image,
+            depth=shaped(depth),
+            disparity=shaped(disparity),
+            semantic=shaped(semantic),
+            instance=shaped(torch.where(part < 0, 0, self._instances[part.clamp(min=0)])),
+            actor=shaped(torch.where(part < 0, -1, self._actors[part.clamp(min=0)])),
+            part=shaped(part),
+            camera_to_world=pose,
+            matrix=matrix,
+            time=time,
+            eye=eye,
+        )
 
     def _radiance(
         self,

@@ -437,8 +437,12 @@ def _traffic(b: _Builder, layout: Layout, ego: Ego) -> None:
         return _two_wheeler(b, BICYCLE if rng.random() < 0.7 else MOTORCYCLE, path, ridden=True)
 
     events: list[tuple[Callable[[], bool], float]] = [
-        (leading, 1.0), (oncoming, 1.3), (crossing_person, 1.2), (cyclist, 0.8), (crossing_vehicle, 1.8 if crossing else 0.0),
-    ]  # fmt: skip
+        (leading, 1.0),
+        (oncoming, 1.3),
+        (crossing_person, 1.2),
+        (cyclist, 0.8),
+        (crossing_vehicle, 1.8 if crossing else 0.0),
+    ]
     weights = np.array([weight for _, weight in events])
     wanted, placed = int(rng.integers(4, 8)), 0
     for _ in range(30):

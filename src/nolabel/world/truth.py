@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nolabel.world.render import Renderer, WorldFrame
+from nolabel.world.render import Eye, Renderer, WorldFrame
 from nolabel.world.scenes import Scene
 
 _DEPTH_SLACK = 0.01  # share of the depth: a nearer surface than this hides the point
@@ -134,5 +134,6 @@ def render_stereo_video(
 ) -> StereoVideoTruth:
     """Render both eyes at `time_0` and `time_1` (default: one frame of the rig later) with all truth."""
     time_1 = time_0 + 1.0 / renderer.rig.fps if time_1 is None else time_1
-    frames = [renderer.frame(time, eye) for time in (time_0, time_1) for eye in ("left", "right")]  # type: ignore[arg-type]
+    eyes: tuple[Eye, Eye] = ("left", "right")
+    frames = [renderer.frame(time, eye) for time in (time_0, time_1) for eye in eyes]
     return relate(renderer.scene, *frames)

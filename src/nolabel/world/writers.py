@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19, cityscapes_label_ids
-from nolabel.structures.files import atomic_path, encode_json, encode_png, write_bytes, write_json
+from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
 from nolabel.world.render import Renderer, Rig, WorldFrame
 from nolabel.world.scenes import generate_scene
 from nolabel.world.styles import get_style
@@ -45,7 +45,7 @@ class WorldSettings:
     style: str = "real"
     scenes: int = 50
     frames: int = 2
-    rig: Rig = Rig()
+    rig: Rig = field(default_factory=Rig)
     seed: int = 0
     split: str = "train"
     city: str = "world"
@@ -150,10 +150,6 @@ def _cityscapes_files(
         return
     raw = cityscapes_label_ids(CITYSCAPES_19)
 
-    def colours() -> bytes:
-        rgb = CITYSCAPES_19.palette[left().semantic.cpu().numpy()]
-        return encode_png(np.concatenate([rgb, np.full_like(rgb[..., :1], 255)], -1))
-
     yield path("leftImg8bit"), lambda: image_png(left())
     yield path("rightImg8bit"), lambda: image_png(right())
     yield path("camera", suffix="json"), lambda: encode_json(camera_json(renderer))
@@ -163,7 +159,10 @@ def _cityscapes_files(
         lambda: encode_png(left().semantic.cpu().numpy().astype(np.uint8)),
     )
     yield path("gtFine", "gtFine_instanceIds"), lambda: encode_png(instance_ids(left()))
-    yield path("gtFine", "gtFine_color"), colours
+    yield (
+        path("gtFine", "gtFine_color"),
+        lambda: encode_png(CITYSCAPES_19.palette[left().semantic.cpu().numpy()]),
+    )
     if s.disparity:
         yield path("disparity"), lambda: disparity_png(left())
 
@@ -277,17 +276,7 @@ def write_world(
         )
     _check_folder(out, settings)
     if settings.layout == "folder":
-        k = settings.rig.matrix()
-        lines = {
-            "fx": k[0, 0],
-            "fy": k[1, 1],
-            "cx": k[0, 2],
-            "cy": k[1, 2],
-            "baseline": settings.rig.baseline,
-            "fps": settings.rig.fps,
-        }
-        with atomic_path(out / "calibration.yaml") as path:
-            path.write_text("".join(f"{name}: {float(value)!r}\n" for name, value in lines.items()))
+        settings.rig.calibration().to_yaml(out / "calibration.yaml")
     jobs = [(out, settings, scene) for scene in range(settings.scenes)]
     if workers == 1:
         done: Iterator[bool] = (write_scene(*job, device) for job in jobs)
