@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nolabel.errors import ConfigError
+from nolabel.structures import StereoCalibration
 from nolabel.world.casting import PlacedParts, cast_camera
 from nolabel.world.materials import PartLooks, is_grass
 from nolabel.world.parts import Material
