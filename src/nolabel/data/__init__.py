@@ -1,9 +1,11 @@
 """Data sets over files in their official layouts and over everyone's own folders; see docs/data.md."""
 
 from nolabel.data.cityscapes import CityscapesStereoVideo
+from nolabel.data.doctor_run import DoctorReport, Finding, doctor
 from nolabel.data.files import read_image
 from nolabel.data.folder import FolderImages, FolderStereoVideo
 from nolabel.data.kitti import KittiRawStereoVideo
+from nolabel.data.known import KnownDataset, catalogue, found_in
 from nolabel.data.label_layouts import LAYOUTS, CityscapesPanoptic, open_labelled
 from nolabel.data.labelled import LabelledDataset
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
@@ -16,15 +18,21 @@ __all__ = [
     "CityscapesPanoptic",
     "CityscapesStereoVideo",
     "CocoPanoptic",
+    "DoctorReport",
+    "Finding",
     "FolderImages",
     "FolderLabelled",
     "FolderStereoVideo",
     "KittiRawStereoVideo",
+    "KnownDataset",
     "LabelledDataset",
     "StereoVideoDataset",
     "StereoVideoOptions",
     "VideoFrames",
+    "catalogue",
+    "doctor",
     "find_layout",
+    "found_in",
     "open_images",
     "open_labelled",
     "open_stereo_video",

@@ -1,0 +1,165 @@
+"""What a data check says: findings by kind, counted, with examples and remedies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nolabel.data.files import read_image
+from nolabel.data.opening import Layout
+from nolabel.errors import DataError
+from nolabel.labels import LabelSpace
+
+__all__ = ["CANNOT_OPEN", "DoctorReport", "Finding", "Findings", "Request"]
+
+Item = TypeVar("Item")
+
+_REMEDIES = {
+    "missing partner frames": "add the other view, or take these frames away",
+    "unreadable files": "copy, unpack or download them again",
+    "images of another size": "all frames of a clip must have one size; re-export them",
+    "views of different size": "left and right must be rectified to one size",
+    "missing calibration": "write calibration.yaml (fx, fy, cx, cy in pixels, baseline in metres, fps) or name a file",
+    "implausible calibration": "check the units: pixels of these images, metres, frames per second",
+    "views not rectified": "rectify the images: the same point must lie in the same row of both views",
+    "left and right swapped": "exchange left/ and right/: near things lie further right in the left view",
+    "gaps in frame numbers": "nothing, if intended: no pair is made across a gap",
+    "clips without a pair": "a clip needs two consecutive frames",
+    "label maps without image": "add the images, or take the maps away",
+    "images without label map": "nothing, if intended: they are left out",
+    "labels of another size": "an image and its label map must have one size",
+    "unknown label ids": "they are read as void; choose the label space the maps were made for",
+    "void as one more class": "nothing, if intended: this id is read as void",
+    "empty label maps": "every pixel is void; check the label space",
+}
+_NOTES = frozenset({"gaps in frame numbers", "images without label map", "void as one more class"})
+CANNOT_OPEN = "cannot be opened"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault.
+
+    Args:
+        kind: what is wrong.
+        count: how many times it was seen.
+        examples: up to three of them.
+        remedy: what to do.
+        is_problem: False for what is only worth knowing.
+    """
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+    remedy: str
+    is_problem: bool
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """What was found at a path.
+
+    Args:
+        path: what was looked at.
+        layout: see :func:`~nolabel.data.opening.find_layout`; None where there is none.
+        facts: counts and sizes by name.
+        findings: the faults, problems first.
+    """
+
+    path: Path
+    layout: Layout | None
+    facts: dict[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem (notes do not count)."""
+        return not any(finding.is_problem for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        findings = [vars(finding) | {"examples": list(finding.examples)} for finding in self.findings]
+        return {
+            "path": str(self.path),
+            "layout": self.layout,
+            "ok": self.ok,
+            "facts": self.facts,
+            "findings": findings,
+        }
+
+    def text(self) -> str:
+        """Return the report for people."""
+        lines = [f"{self.path}: {self.layout or 'no known layout'}"]
+        lines += [f"  {name}: {value}" for name, value in self.facts.items()]
+        for finding in self.findings:
+            lines.append(f"{'problem' if finding.is_problem else 'note'}: {finding.kind} ({finding.count})")
+            lines += [f"    {example}" for example in finding.examples]
+            if finding.count > len(finding.examples):
+                lines.append(f"    and {finding.count - len(finding.examples)} more")
+            lines.append(f"  -> {finding.remedy}")
+        problems = sum(finding.is_problem for finding in self.findings)
+        lines.append("no problems found" if problems == 0 else f"{problems} kinds of problems found")
+        return "\n".join(lines)
+
+
+class Findings:
+    """Collects faults by kind."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, list[str]] = defaultdict(list)
+        self._remedies: dict[str, str] = dict(_REMEDIES)
+
+    def add(self, kind: str, *items: object, remedy: str | None = None) -> None:
+        """Note items of one kind; without items nothing is noted."""
+        if items:
+            self._items[kind] += [str(item) for item in items]
+        if remedy is not None:
+            self._remedies[kind] = remedy
+
+    def sorted(self) -> tuple[Finding, ...]:
+        """Return what was noted, problems first."""
+        found = [
+            Finding(
+                kind, len(items), tuple(items[:3]), self._remedies.get(kind, "see above"), kind not in _NOTES
+            )
+            for kind, items in self._items.items()
+        ]
+        return tuple(sorted(found, key=lambda finding: not finding.is_problem))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a check gets: where to look, how, and where to note what it finds."""
+
+    path: Path
+    space: LabelSpace | str | None
+    calibration: str | Path | None
+    split: str | None
+    sample: int | None
+    findings: Findings
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def some(self, items: Sequence[Item]) -> list[Item]:
+        """An even selection of at most ``sample`` items."""
+        if self.sample is None or len(items) <= self.sample:
+            return list(items)
+        places = np.linspace(0, len(items) - 1, self.sample).round().astype(int)
+        return [items[place] for place in np.unique(places)]
+
+    def shown(self, path: Path) -> str:
+        """Name a file as seen from the path that is checked."""
+        return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else str(path)
+
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Decode an image: its size, or None and a finding."""
+        try:
+            height, width = read_image(path).shape[-2:]
+        except DataError:
+            self.findings.add("unreadable files", self.shown(path))
+            return None
+        return height, width

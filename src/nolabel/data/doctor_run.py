@@ -1,0 +1,160 @@
+"""``nolabel doctor``: look at data before hours are spent on it.
+
+Nothing stops at the first fault: every kind of fault is counted, with examples and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nolabel.data.cityscapes import CITYSCAPES_SOURCE
+from nolabel.data.doctor_report import CANNOT_OPEN, DoctorReport, Finding, Findings, Request
+from nolabel.data.doctor_stereo import check_cityscapes_video, check_kitti_raw, check_stereo_folder
+from nolabel.data.files import examples, list_images
+from nolabel.data.folder import flat_name
+from nolabel.data.label_layouts import LAYOUTS
+from nolabel.data.labelled import LabelledDataset, find_space
+from nolabel.data.opening import Layout, find_layout, open_images
+from nolabel.data.own_labels import CocoPanoptic, FolderLabelled, find_coco
+from nolabel.data.video import VideoFrames
+from nolabel.errors import DataError
+from nolabel.labels import VOID, LabelSpace
+
+__all__ = ["DoctorReport", "Finding", "doctor"]
+
+
+def doctor(
+    path: str | Path,
+    *,
+    space: LabelSpace | str | None = None,
+    calibration: str | Path | None = None,
+    split: str | None = None,
+    sample: int | None = 200,
+) -> DoctorReport:
+    """Check data of any known layout.
+
+    Args:
+        path: a folder, an image or a video.
+        space: label space of the label maps; for own maps ``cityscapes_19`` by default.
+        calibration: calibration file of a stereo folder without calibration.yaml.
+        split: of a data set with splits; by default the first one that is there.
+        sample: how many files of each kind are decoded, evenly spread; None decodes all. Names are always all checked.
+
+    Returns:
+        The report; ``report.ok`` says whether the data can be used as it is.
+    """
+    findings = Findings()
+    path = Path(path)
+    layout: Layout | None = None
+    facts: dict[str, Any] = {}
+    try:
+        layout = find_layout(path)
+        request = Request(path, space, calibration, split, sample, findings, facts)
+        _CHECKS[layout](request)
+    except DataError as error:
+        findings.add(CANNOT_OPEN, error.message, remedy=error.hint)
+    return DoctorReport(path, layout, facts, findings.sorted())
+
+
+def _check_cityscapes(request: Request) -> None:
+    root = request.path
+    split = request.split or _first_split(root, ("leftImg8bit_sequence", "gtFine", "leftImg8bit"))
+    request.facts["split"] = split
+    if (root / "leftImg8bit_sequence" / split).is_dir() and (root / "rightImg8bit_sequence").is_dir():
+        check_cityscapes_video(request, split)
+    if (root / "gtFine" / split).is_dir():
+        space = request.space or "cityscapes_27"
+        _check_labels(request, LabelledDataset(LAYOUTS["cityscapes"], root, split, space, crop=None))
+
+
+def _check_labelled_folder(request: Request) -> None:
+    root, split = request.path, request.split or ""
+    images = {flat_name(path, root / "images" / split) for path in list_images(root / "images" / split)}
+    labels = {flat_name(path, root / "labels" / split) for path in list_images(root / "labels" / split)}
+    request.facts.update(images=len(images), labels=len(labels))
+    request.findings.add("label maps without image", *sorted(labels - images))
+    request.findings.add("images without label map", *sorted(images - labels))
+    if labels - images:
+        return
+    _check_labels(request, FolderLabelled(root, find_space(request.space or "cityscapes_19"), split))
+
+
+def _check_camvid(request: Request) -> None:
+    split = request.split or sorted(p.name for p in request.path.glob("*annot"))[0].removesuffix("annot")
+    _check_labels(request, LabelledDataset(LAYOUTS["camvid"], request.path, split, request.space))
+
+
+def _check_coco(request: Request) -> None:
+    found = find_coco(request.path)
+    assert found is not None
+    _check_labels(request, CocoPanoptic(*found))
+
+
+def _check_labels(request: Request, dataset: LabelledDataset) -> None:
+    request.facts.update({"labelled images": len(dataset), "label space": dataset.space.name})
+    seen: dict[int, str] = {}
+    chosen = request.some(dataset.records)
+    for record in chosen:
+        size = request.size(record.image)
+        try:
+            raw, _ = dataset.layout.decode(record)
+        except DataError as error:
+            request.findings.add("unreadable files", error.message)
+            continue
+        if size is not None and raw.shape != size:
+            request.findings.add(
+                "labels of another size", f"{request.shown(record.label)}: {raw.shape}, {size}"
+            )
+        ids = np.unique(raw)
+        known = (ids >= 0) & (ids < len(dataset.table))
+        void = ~known | (dataset.table[np.where(known, ids, 0)] == VOID)
+        if void.all():
+            request.findings.add("empty label maps", request.shown(record.label))
+        if isinstance(dataset, FolderLabelled):  # elsewhere void ids are part of the layout
+            for number in ids[void & (ids != VOID)]:
+                seen.setdefault(int(number), request.shown(record.label))
+    # Many sets number void as one more class.
+    kind = "void as one more class" if set(seen) == {dataset.space.num_classes} else "unknown label ids"
+    request.findings.add(kind, *(f"{number} (first in {place})" for number, place in sorted(seen.items())))
+    request.facts["decoded label maps"] = len(chosen)
+
+
+def _check_images(request: Request) -> None:
+    images = open_images(request.path)
+    assert not isinstance(images, VideoFrames)
+    request.facts["images"] = len(images)
+    chosen = request.some(images.paths)
+    sizes = {size for size in map(request.size, chosen) if size is not None}
+    request.facts.update({"decoded": len(chosen), "sizes": examples(f"{h}x{w}" for h, w in sorted(sizes))})
+
+
+def _check_video(request: Request) -> None:
+    video = VideoFrames(request.path)
+    height, width = video.read(0).shape[-2:]
+    request.facts.update({"frames": len(video), "size": f"{height}x{width}", "fps": video.fps})
+    video.read(len(video) - 1)  # raises where the file ends early
+
+
+def _first_split(root: Path, folders: Iterable[str]) -> str:
+    for folder in folders:
+        if (root / folder).is_dir():
+            splits = sorted(path.name for path in (root / folder).iterdir() if path.is_dir())
+            if splits:
+                return "train" if "train" in splits else splits[0]
+    raise DataError(f"{root} holds no split of any kind", hint=CITYSCAPES_SOURCE)
+
+
+_CHECKS: dict[Layout, Callable[[Request], None]] = {
+    "cityscapes": _check_cityscapes,
+    "kitti_raw": check_kitti_raw,
+    "stereo": check_stereo_folder,
+    "labelled": _check_labelled_folder,
+    "camvid": _check_camvid,
+    "coco": _check_coco,
+    "video": _check_video,
+    "images": _check_images,
+}
