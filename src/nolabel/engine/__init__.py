@@ -1,4 +1,8 @@
-"""Running things: training, sharded labelling, run folders, atomic files, progress."""
+"""Running things: training, sharded labelling, run folders, atomic files, progress.
+
+Training is in :mod:`nolabel.engine.fit`, which is not imported here: Lightning Fabric takes seconds to import,
+and labelling's worker processes do not need it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from nolabel.engine.labelling import (
     read_records,
 )
 from nolabel.engine.progress import Progress
+from nolabel.engine.run_folder import RunFolder
 from nolabel.engine.seeding import generator_of, seed_of
 
 __all__ = [
@@ -22,6 +27,7 @@ __all__ = [
     "LabellingSummary",
     "LabellingTask",
     "Progress",
+    "RunFolder",
     "atomic_path",
     "encode_json",
     "encode_png",

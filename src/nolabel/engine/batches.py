@@ -1,0 +1,107 @@
+"""Batches as a pure function of (seed, step): what a resumed or distributed run needs to see the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from nolabel.engine.seeding import generator_of, preserved_random_state, seed_everything, seed_of
+from nolabel.errors import DataError, NolabelError
+
+__all__ = ["StepSampler", "make_loader", "to_device"]
+
+
+class StepSampler(Sampler[list[int]]):
+    """Yields the sample positions of one process, batch after batch, from any step on.
+
+    Position p stands for the p-th sample of an endless stream of shuffled epochs. Micro-batch m of all
+    processes together takes the next ``batch_size * processes`` positions; process r its contiguous part. Two
+    processes with batches of n thus see what one process sees with batches of 2 n.
+    """
+
+    def __init__(self, batch_size: int, first: int, last: int, *, rank: int = 0, processes: int = 1) -> None:
+        self.batch_size, self.first, self.last = batch_size, first, last
+        self.rank, self.processes = rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in range(self.first, self.last):
+            start = (batch * self.processes + self.rank) * self.batch_size
+            yield list(range(start, start + self.batch_size))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+class _Stream(Dataset):
+    """The endless stream of shuffled epochs over a dataset; a position seeds its sample's augmentation."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+        self.count = len(dataset)  # type: ignore[arg-type]
+        if self.count == 0:
+            raise DataError("the training data holds no sample", hint="check the data with: nolabel doctor")
+
+    def __getitem__(self, position: int) -> Any:
+        epoch, place = divmod(position, self.count)
+        index = _order(self.seed, epoch, self.count)[place]
+        try:
+            with preserved_random_state():
+                seed_everything(seed_of(self.seed, "sample", position))
+                return self.dataset[index]
+        except NolabelError as error:
+            return error  # raised in the main process: a loader's worker would wrap it in its traceback
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    return torch.randperm(count, generator=generator_of(seed, "epoch", epoch)).tolist()
+
+
+class _Collate:
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list[Any]) -> Any:
+        for sample in samples:
+            if isinstance(sample, NolabelError):
+                return sample
+        return self.collate(samples)
+
+
+def make_loader(
+    dataset: Dataset, collate: Callable[[list[Any]], Any], sampler: StepSampler, *, seed: int, workers: int
+) -> Iterator[Any]:
+    """Iterate over batches; neither the workers nor the loader touch the global generators.
+
+    Raises:
+        NolabelError: what the dataset raised for a sample.
+    """
+    loader = DataLoader(
+        _Stream(dataset, seed),
+        batch_sampler=sampler,
+        collate_fn=_Collate(collate),
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(0),  # else the loader would draw from the global one
+        prefetch_factor=2 if workers else None,
+    )
+    for batch in loader:
+        if isinstance(batch, NolabelError):
+            raise batch
+        yield batch
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move the tensors in dictionaries, lists and tuples; anything else stays as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: to_device(item, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(to_device(item, device) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(to_device(item, device) for item in value)
+    return value

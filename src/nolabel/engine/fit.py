@@ -1,0 +1,471 @@
+"""The one training loop: devices, steps, validation, logging, checkpoints, and exact resume.
+
+A method describes its training as a :class:`TrainingTask`; :func:`fit` runs it. Everything a step depends on
+is either in the checkpoint (weights, optimizers, the task's extra state) or a function of the seed and the step
+(the batch, each sample's augmentation, the state of the random generators), so a run that was killed and
+started again gives the weights of one that was not: bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from nolabel.config import Config
+from nolabel.engine.batches import StepSampler, make_loader, to_device
+from nolabel.engine.distributed import gather_objects, is_first_process, quiet_fabric
+from nolabel.engine.loggers import LoggerName, open_loggers
+from nolabel.engine.progress import Progress
+from nolabel.engine.run_folder import RunFolder, settings_identity
+from nolabel.engine.seeding import seed_everything, seed_of
+from nolabel.errors import ConfigError, TrainingError
+
+__all__ = ["FitConfig", "FitResult", "TrainingTask", "fit"]
+
+
+class FitConfig(Config):
+    """How long, how big, on what, and how often to look."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset(
+        {"workers", "log_every", "checkpoint_every", "keep", "loggers"}
+    )
+
+    steps: int = Field(gt=0)
+    """Optimizer steps of the whole run."""
+    batch_size: int = Field(1, gt=0)
+    """Samples of one micro-batch in one process."""
+    accumulate: int = Field(1, gt=0)
+    """Micro-batches of one step; gradients are averaged over them."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything: initial weights, order, augmentation, dropout."""
+    clip_norm: float | None = Field(None, gt=0)
+    """Largest gradient norm over each optimizer's parameters; no clipping if None."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of forward and backward passes."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    devices: int = Field(1, gt=0)
+    """Processes of one machine, one device each."""
+    nodes: int = Field(1, gt=0)
+    """Machines; start the command on each with torchrun or SLURM."""
+    workers: int = Field(0, ge=0)
+    """Loader processes of each training process; 0 loads in the training process."""
+    validate_every: int | None = Field(None, gt=0)
+    """Steps between two validations; the last step is always validated."""
+    checkpoint_every: int = Field(500, gt=0)
+    """Steps between two checkpoints."""
+    keep: int = Field(2, gt=0)
+    """Checkpoints kept."""
+    log_every: int = Field(10, gt=0)
+    """Steps between two lines of the log."""
+    loggers: tuple[LoggerName, ...] = ()
+    """Copies of the log for other tools."""
+
+
+class TrainingTask:
+    """What a method trains. Subclass it; only the first four methods must be written.
+
+    While :func:`fit` runs it sets, before the first step:
+
+    Attributes:
+        fabric: devices and precision (``self.fabric.autocast()`` for networks without gradients).
+        modules: the networks by name, on their device and ready for distributed work: call these.
+        optimizer: the optimizers by name.
+    """
+
+    fabric: Fabric
+    modules: dict[str, nn.Module]
+    optimizer: dict[str, torch.optim.Optimizer]
+    unused_parameters: ClassVar[bool] = False
+    """True if some trainable parameters get no gradient in some steps (only matters on several devices)."""
+    _accumulate: int = 1
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Build every network whose weights belong into the checkpoint (students, teachers, ...)."""
+        raise NotImplementedError
+
+    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """Build the optimizers over the networks' parameters."""
+        raise NotImplementedError
+
+    def train_dataset(self) -> Dataset:
+        """Open the map-style training data; its augmentation may draw from any global generator."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Compute the losses of one micro-batch; ``step`` counts from 0.
+
+        Returns:
+            Scalars by name. ``"loss"`` is what is minimised: their (weighted) sum. A step of several backward
+            passes calls :meth:`backward` itself and returns a detached ``"loss"``. Under several processes the
+            gradients are averaged.
+        """
+        raise NotImplementedError
+
+    def collate(self, samples: list[Any]) -> Any:
+        """Make a batch of samples."""
+        return default_collate(samples)
+
+    def before_step(self, step: int) -> None:
+        """Set learning rates and the like, as a function of the step."""
+
+    def after_step(self, step: int) -> None:
+        """Update teachers and the like, once the optimizers have stepped."""
+
+    def validation(self) -> dict[str, float]:
+        """Score the networks (in evaluation mode, without gradients), on all processes together."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return extra state (banks, own generators) as tensors and plain values; each process its own."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`state_dict` returned."""
+
+    def backward(self, loss: Tensor) -> None:
+        """Do one of several backward passes of a step."""
+        self.fabric.backward(loss / self._accumulate)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run gave.
+
+    Attributes:
+        out: the run folder.
+        step: steps done.
+        metrics: of the last validation.
+        seconds: wall time of this call.
+        resumed_from: the step this call went on from; None if it began the run.
+        already_finished: the run was finished before; nothing was done.
+    """
+
+    out: Path
+    step: int
+    metrics: dict[str, float]
+    seconds: float = 0.0
+    resumed_from: int | None = None
+    already_finished: bool = False
+
+
+def fit(
+    task: TrainingTask,
+    config: FitConfig,
+    out: str | Path,
+    *,
+    settings: Config | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Train, or go on where an earlier call in the same folder was stopped.
+
+    Args:
+        task: what to train.
+        config: how.
+        out: the run folder (:class:`~nolabel.engine.run_folder.RunFolder`).
+        settings: all settings of the stage, if ``config`` is only a part of them: they are written beside the
+            results, and must be the same for the run to go on.
+        overwrite: start anew where a run with other settings lies.
+        progress: show progress on standard error.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings.
+        TrainingError: a loss is not finite (the last good checkpoint is kept), or the folder is in use.
+        DiskFullError: a checkpoint could not be written; the one before is kept.
+        KeyboardInterrupt: after Ctrl-C (or SIGTERM), once a checkpoint is written.
+    """
+    folder, settings = RunFolder(out), settings or config
+    first = is_first_process()
+    with folder.locked() if first else nullcontext():
+        if first and overwrite:
+            _clear_other(folder, settings)
+        if first or not overwrite:
+            folder.check(settings)
+        finished = folder.result()
+        if finished is not None and finished["step"] == config.steps:
+            if progress and first:
+                print(f"the run in {folder.path} is finished ({config.steps} steps)", file=sys.stderr)
+            return FitResult(folder.path, config.steps, finished["metrics"], already_finished=True)
+        if first:
+            folder.open(settings, config.seed)
+        return _Loop(task, config, folder, settings, progress).run()
+
+
+def _clear_other(folder: RunFolder, settings: Config) -> None:
+    try:
+        folder.check(settings)
+    except ConfigError:
+        folder.clear()
+
+
+class _Loop:
+    """One call of :func:`fit`."""
+
+    def __init__(
+        self, task: TrainingTask, config: FitConfig, folder: RunFolder, settings: Config, progress: bool
+    ) -> None:
+        self.task, self.config, self.folder, self.progress = task, config, folder, progress
+        self.settings = settings
+        self.metrics: dict[str, float] = {}
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+        self.seen: list[dict[str, Tensor]] = []
+        self.data_seconds = 0.0
+        self.saved_step = -1
+
+    def run(self) -> FitResult:
+        began = time.monotonic()
+        resumed = self.set_up()
+        start = resumed or 0
+        config, fabric = self.config, self.fabric
+        names = config.loggers if self.first else ()
+        self.loggers = open_loggers(names, self.folder.path, settings_identity(self.settings))
+        sampler = StepSampler(
+            config.batch_size,
+            start * config.accumulate,
+            config.steps * config.accumulate,
+            rank=fabric.global_rank,
+            processes=fabric.world_size,
+        )
+        batches = make_loader(
+            self.task.train_dataset(), self.task.collate, sampler, seed=config.seed, workers=config.workers
+        )
+        show = self.progress and self.first
+        try:
+            with (
+                _interrupts() as interrupt,
+                Progress("training", config.steps, unit="steps", start=start, enabled=show) as bar,
+            ):
+                self.bar, self.loop_began = bar, time.monotonic()
+                for step in range(start, config.steps):
+                    self.step(step, batches)
+                    self.after(step + 1, interrupt)
+        finally:
+            for logger in self.loggers:
+                logger.close()
+        if self.first:
+            self.folder.finish(step=config.steps, metrics=self.metrics)
+        fabric.barrier()
+        seconds = time.monotonic() - began
+        return FitResult(self.folder.path, config.steps, self.metrics, seconds, resumed)
+
+    def set_up(self) -> int | None:
+        """Launch, build, and load the newest checkpoint; return its step."""
+        config, task = self.config, self.task
+        several = config.devices * config.nodes > 1
+        quiet_fabric()
+        strategy: Any = DDPStrategy(find_unused_parameters=task.unused_parameters) if several else "auto"
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy=strategy,
+            precision=config.precision,
+        )
+        fabric.launch()
+        self.fabric, self.first = fabric, fabric.global_rank == 0
+        seed_everything(config.seed)  # the same initial weights in every process
+        self.networks = task.networks()
+        task.fabric, task._accumulate = fabric, config.accumulate
+        # A network without gradients needs no distributed wrapper, and would be refused by it.
+        task.modules = {
+            name: fabric.setup_module(network)
+            if any(parameter.requires_grad for parameter in network.parameters())
+            else network.to(fabric.device)
+            for name, network in self.networks.items()
+        }
+        self.optimizers = task.optimizers(self.networks)
+        prepared: Any = fabric.setup_optimizers(*self.optimizers.values())
+        prepared = prepared if isinstance(prepared, tuple | list) else (prepared,)
+        task.optimizer = dict(zip(self.optimizers, prepared, strict=True))
+        return self.load()
+
+    def load(self) -> int | None:
+        state = self.folder.load()
+        if state is None:
+            if self.first:
+                self.folder.rewind_log(0)
+            return None
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.task.load_state_dict(state["task"][self.fabric.global_rank])
+        self.metrics = state["metrics"]
+        self.saved_step = state["step"]
+        if self.first:
+            self.folder.rewind_log(state["step"])
+            if self.progress:
+                print(f"going on from step {state['step']} in {self.folder.path}", file=sys.stderr)
+        return state["step"]
+
+    def step(self, step: int, batches: Iterator[Any]) -> None:
+        """Do one optimizer step; ``step`` counts from 0."""
+        task, config, fabric = self.task, self.config, self.fabric
+        task.before_step(step)
+        for optimizer in task.optimizer.values():
+            optimizer.zero_grad(set_to_none=True)
+        for micro in range(config.accumulate):
+            waiting = time.monotonic()
+            batch = to_device(next(batches), fabric.device)
+            self.data_seconds += time.monotonic() - waiting
+            # Dropout and every draw of the task are a function of the step, not of what ran before.
+            seed_everything(seed_of(config.seed, "step", step, micro, fabric.global_rank))
+            with self.no_sync(micro + 1 < config.accumulate):
+                losses = task.training_step(batch, step)
+                if losses["loss"].requires_grad:
+                    task.backward(losses["loss"])
+            self.pending.append((step, {name: value.detach() for name, value in losses.items()}))
+        if fabric.device.type == "cpu":
+            self.flush(log=False)  # costs nothing here, and stops before the weights are spoilt
+        for optimizer in task.optimizer.values():
+            if config.clip_norm is not None:
+                module = next(iter(task.modules.values()))
+                fabric.clip_gradients(module, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
+            optimizer.step()
+        task.after_step(step)
+
+    @contextmanager
+    def no_sync(self, enabled: bool) -> Iterator[None]:
+        """Leave the exchange of gradients to the last micro-batch."""
+        with ExitStack() as stack:
+            for module in self.task.modules.values() if enabled and self.fabric.world_size > 1 else ():
+                if hasattr(module, "_forward_module"):
+                    stack.enter_context(self.fabric.no_backward_sync(module))  # type: ignore[arg-type]
+            yield
+
+    def after(self, done: int, interrupt: _Interrupt) -> None:
+        """Log, validate and save after ``done`` steps, and stop if asked to."""
+        config = self.config
+        last = done == config.steps
+        looking = last or done % config.log_every == 0
+        validating = last or (config.validate_every is not None and done % config.validate_every == 0)
+        saving = last or done % config.checkpoint_every == 0
+        if looking or saving or validating:
+            self.flush(log=looking, done=done)
+        if validating:
+            self.validate(done)
+        # Processes must agree on the step they stop at: they talk about it when they log.
+        stop = interrupt.asked if self.fabric.world_size == 1 else looking and self.any_asked(interrupt)
+        if saving or stop:
+            self.save(done)
+        self.bar.advance()
+        if stop and not last:
+            self.bar.message(
+                f"stopped after step {done} of {config.steps}; checkpoint written. "
+                f"Run the same command again to go on in {self.folder.path}"
+            )
+            raise KeyboardInterrupt
+
+    def any_asked(self, interrupt: _Interrupt) -> bool:
+        flag = torch.tensor(float(interrupt.asked), device=self.fabric.device)
+        total: Any = self.fabric.all_reduce(flag, reduce_op="sum")
+        return bool(total > 0)
+
+    def flush(self, *, log: bool, done: int = 0) -> None:
+        """Look at the losses since the last look: refuse what is not finite, log the mean."""
+        if self.pending:
+            own = torch.stack([losses["loss"].float() for _, losses in self.pending])
+            total: Any = self.fabric.all_reduce(own, reduce_op="mean")
+            bad = (~torch.isfinite(total)).nonzero()
+            if len(bad):
+                self.refuse(*self.pending[int(bad[0])])
+            self.seen.extend(losses for _, losses in self.pending)
+            self.pending = []
+        if log and self.seen:
+            names = list(dict.fromkeys(name for losses in self.seen for name in losses))
+            means = {
+                name: float(
+                    torch.stack([losses[name].float() for losses in self.seen if name in losses]).mean()
+                )
+                for name in names
+            }
+            share = self.data_seconds / max(time.monotonic() - self.loop_began, 1e-9)
+            self.bar.note = f"loss {means['loss']:.4g}, {share:.0%} waiting for data"
+            self.write_log(done, {f"train/{name}": value for name, value in means.items()})
+            self.seen = []
+
+    def refuse(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        shown = ", ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
+        newest = "no checkpoint yet"
+        if self.saved_step >= 0:
+            newest = f"the checkpoint of step {self.saved_step} is kept"
+        raise TrainingError(
+            f"the loss is not finite at step {step + 1}: {shown} ({newest} in {self.folder.path})",
+            hint="lower the learning rate, set a gradient clip, or use precision 32-true; then use a new --out",
+        )
+
+    def validate(self, done: int) -> None:
+        """Score in evaluation mode; every module's own mode is put back."""
+        modules = [module for network in self.task.modules.values() for module in network.modules()]
+        modes = [(module, module.training) for module in modules]
+        for network in self.task.modules.values():
+            network.eval()
+        with torch.no_grad():
+            metrics = {name: float(value) for name, value in self.task.validation().items()}
+        for module, mode in modes:
+            module.training = mode
+        if metrics:
+            self.metrics = metrics
+            self.write_log(done, {f"validation/{name}": value for name, value in metrics.items()})
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            self.bar.message(f"step {done}: {shown}")
+
+    def write_log(self, step: int, values: Mapping[str, float]) -> None:
+        if self.first:
+            self.folder.log(step=step, **values)
+            for logger in self.loggers:
+                logger.log(step, values)
+
+    def save(self, done: int) -> None:
+        extra = gather_objects(self.task.state_dict(), self.fabric.world_size)
+        if self.first:
+            state = {
+                "step": done,
+                "networks": {name: network.state_dict() for name, network in self.networks.items()},
+                "optimizers": {name: item.state_dict() for name, item in self.optimizers.items()},
+                "task": extra,
+                "metrics": self.metrics,
+            }
+            self.folder.save(state, keep=self.config.keep)
+        self.saved_step = done
+
+
+class _Interrupt:
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def _interrupts() -> Iterator[_Interrupt]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop after the step; a second Ctrl-C stops at once."""
+    state = _Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield state
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        state.asked = True
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield state
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
