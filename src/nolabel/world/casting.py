@@ -7,7 +7,7 @@ unit space of the part by an affine map, which keeps the ray parameter: with cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +62,12 @@ def _clipped_box_points(points: Tensor, near: float) -> tuple[Tensor, Tensor]:
 
 
 def image_rectangles(
-    parts: PlacedParts, rotation: Tensor, position: Tensor, matrix: Tensor, size: tuple[int, int]
+    parts: PlacedParts,
+    rotation: Tensor,
+    position: Tensor,
+    matrix: Tensor,
+    size: tuple[int, int],
+    margin: int = 0,
 ) -> Tensor:
     """Pixel rectangles (N, 4) int64 as (left, top, width, height) that contain each part; empty ones have width 0."""
     height, width = size
@@ -77,8 +82,8 @@ def image_rectangles(
     low = torch.stack([torch.where(valid, c, far).amin(1) for c in (u, v)], 1).clamp(-1e6, 1e6)
     high = torch.stack([torch.where(valid, c, -far).amax(1) for c in (u, v)], 1).clamp(-1e6, 1e6)
     limit = torch.tensor([width, height], dtype=torch.float64, device=u.device)
-    start = torch.minimum(low.floor().clamp(min=0), limit)
-    stop = torch.minimum((high.ceil() + 1).clamp(min=0), limit)
+    start = torch.minimum((low.floor() - margin).clamp(min=0), limit)
+    stop = torch.minimum((high.ceil() + 1 + margin).clamp(min=0), limit)
     extent = (stop - start).clamp(min=0)
     extent = extent * (extent.amin(1, keepdim=True) > 0)
     return torch.cat([start, extent], 1).long()
@@ -200,7 +205,7 @@ def cast_camera(
     position: Tensor,
     matrix: Tensor,
     size: tuple[int, int],
-    offset: tuple[float, float] = (0.0, 0.0),
+    offsets: Sequence[tuple[float, float]] = ((0.0, 0.0),),
     only: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Nearest part along every pixel's ray.
@@ -210,15 +215,15 @@ def cast_camera(
         rotation, position: camera-to-world rotation (3, 3) and centre (3,), float64.
         matrix: intrinsics (3, 3) float64; pixel centres are integers.
         size: (H, W).
-        offset: added to the pixel coordinates (sub-pixel sampling).
+        offsets: S shifts (u, v) of the pixel coordinates, at most one pixel (sub-pixel sampling).
         only: (H*W,) bool, the pixels that matter; the others may come back as sky.
 
     Returns:
-        part (H*W,) int64, -1 where the ray meets the sky, and depth (H*W,) float32 in metres along z (0 = sky).
+        part (S, H*W) int64, -1 where the ray meets the sky, and depth (S, H*W) float32, metres along z (0 = sky).
     """
     height, width = size
     device = parts.shape.device
-    rectangles = image_rectangles(parts, rotation, position, matrix, size)
+    rectangles = image_rectangles(parts, rotation, position, matrix, size, margin=int(len(offsets) > 1))
     counts = rectangles[:, 2] * rectangles[:, 3]
     seen = counts.nonzero().squeeze(1)
     rectangles, counts, shapes = rectangles[seen], counts[seen], parts.shape[seen]
@@ -226,12 +231,10 @@ def cast_camera(
     per_pixel = (
         to_unit[:, :, :3] @ rotation @ torch.linalg.inv(matrix)
     )  # pixel (u, v, 1) -> direction in unit space
-    shift = torch.tensor([offset[0], offset[1], 0.0], dtype=torch.float64, device=device)
-    per_pixel[:, :, 2] += per_pixel @ shift
     start = to_unit[:, :, :3] @ position + to_unit[:, :, 3]
     table = torch.cat([per_pixel.transpose(1, 2).reshape(-1, 9), start], 1).T.float().contiguous()  # (12, n)
     params, half = parts.params[seen].T.contiguous(), parts.half[seen].T.contiguous()
-    keys = torch.full((height * width,), _KEY_EMPTY, dtype=torch.int64, device=device)
+    keys = torch.full((len(offsets), height * width), _KEY_EMPTY, dtype=torch.int64, device=device)
     for first, stop in _batches(counts, shapes):
         owner, number = _expand(counts[first:stop])
         owner += first
@@ -246,10 +249,13 @@ def cast_camera(
         direction = values[0:3] * u + values[3:6] * v + values[6:9]
         kind = int(shapes[first])
         extra = (params[:, owner], half[:, owner]) if kind in (Shape.WEDGE, Shape.FOLIAGE) else (params, half)
-        enter, leave = intersect(kind, values[9:12], direction, *extra)
-        hit = ((leave > 0) & (enter > NEAR)).nonzero().squeeze(1)
-        depth = enter[hit].contiguous().view(torch.int32).long()
-        keys.scatter_reduce_(0, (v * width + u)[hit], (depth << 32) | seen[owner[hit]], "amin")
+        pixel = v * width + u
+        for sample, (du, dv) in enumerate(offsets):
+            shifted = direction + (values[0:3] * du + values[3:6] * dv) if du or dv else direction
+            enter, leave = intersect(kind, values[9:12], shifted, *extra)
+            hit = ((leave > 0) & (enter > NEAR)).nonzero().squeeze(1)
+            depth = enter[hit].contiguous().view(torch.int32).long()
+            keys[sample].scatter_reduce_(0, pixel[hit], (depth << 32) | seen[owner[hit]], "amin")
     part = torch.where(keys == _KEY_EMPTY, -1, keys & 0xFFFFFFFF)
     depth = (keys >> 32).int().view(torch.float32)
     return part, torch.where(part < 0, torch.zeros_like(depth), depth)

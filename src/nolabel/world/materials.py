@@ -53,9 +53,9 @@ def _draw(seed: Tensor, which: int) -> Tensor:
 
 # Per material: texture scale (bigger = coarser), stretch of the noise along local x, y, z, coarse and fine gain.
 _GRAIN: dict[Material, tuple[float, tuple[float, float, float], float, float]] = {
-    Material.ROAD: (1.0, (1.0, 1.0, 0.45), 0.55, 0.75),
+    Material.ROAD: (1.0, (1.0, 1.0, 0.45), 0.30, 0.85),
     Material.PAVEMENT: (0.9, (1.0, 1.0, 0.7), 0.5, 0.6),
-    Material.FACADE: (1.3, (1.0, 1.0, 1.0), 0.45, 0.40),
+    Material.FACADE: (1.3, (1.0, 1.0, 1.0), 0.20, 0.38),
     Material.ROOF: (1.0, (1.0, 1.0, 1.0), 0.5, 0.5),
     Material.STONE: (1.0, (1.0, 1.0, 1.0), 0.7, 0.8),
     Material.PLANKS: (0.8, (1.0, 0.25, 1.0), 0.6, 0.5),
@@ -64,7 +64,7 @@ _GRAIN: dict[Material, tuple[float, tuple[float, float, float], float, float]] =
     Material.SIGN: (0.6, (1.0, 1.0, 1.0), 0.1, 0.1),
     Material.LEAVES: (0.75, (1.0, 1.0, 1.0), 1.0, 1.9),
     Material.BARK: (0.6, (1.0, 0.2, 1.0), 0.8, 0.9),
-    Material.PAINT: (0.8, (1.0, 1.0, 1.0), 0.16, 0.12),
+    Material.PAINT: (0.8, (1.0, 1.0, 1.0), 0.12, 0.12),
     Material.CABIN: (0.8, (1.0, 1.0, 1.0), 0.16, 0.12),
     Material.TYRE: (0.4, (1.0, 1.0, 1.0), 0.5, 0.5),
     Material.CARGO: (0.9, (1.0, 1.0, 1.0), 0.28, 0.25),

@@ -14,9 +14,9 @@ from nolabel.world.casting import PlacedParts, cast_camera
 from nolabel.world.materials import PartLooks, is_grass
 from nolabel.world.parts import Material
 from nolabel.world.scenes import SKY, TERRAIN, Scene
-from nolabel.world.shading import Light, develop, make_light, shade, sky
+from nolabel.world.shading import Light, develop, make_light, shade, sky, wet_mirror
 from nolabel.world.styles import Style, get_style
-from nolabel.world.surfaces import surface_at
+from nolabel.world.surfaces import Surface, surface_at
 
 Eye = Literal["left", "right"]
 _SUBPIXELS = ((-0.375, 0.125), (0.125, 0.375), (0.375, -0.125))  # with the centre: a rotated grid
@@ -164,13 +164,27 @@ class Renderer:
         placed = self.placed(time)
         pose = camera_pose(self.scene, time, self.rig, eye).to(self.device)
         matrix = self.rig.matrix().to(self.device)
-        part, depth = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size)
-        every = torch.arange(height * width, device=self.device)
-        radiance, grass = self._radiance(placed, pose, matrix, every, part, depth, (0.0, 0.0))
+        part, depth = (x[0] for x in cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size))
+        rows, columns = torch.arange(height, device=self.device), torch.arange(width, device=self.device)
+        v, u = (x.reshape(-1).double() for x in torch.meshgrid(rows, columns, indexing="ij"))
+        radiance, surface = self._radiance(placed, pose, matrix, u, v, part, depth)
         if self.style.antialias:
-            radiance = self._antialias(placed, pose, matrix, part, depth, radiance)
+            radiance = self._antialias(placed, pose, matrix, part, radiance)
         semantic = torch.where(part < 0, SKY, self._labels[part.clamp(min=0)])
-        semantic = torch.where(grass, TERRAIN, semantic)
+        met = (part >= 0).nonzero().squeeze(1)
+        raised = self._looks.material[surface.part] == int(Material.PAVEMENT)
+        semantic[met[raised & is_grass(surface, self.scene.layout)]] = TERRAIN
+        if self._light.wet:
+            radiance = wet_mirror(
+                radiance.view(height, width, 3),
+                pose,
+                matrix,
+                surface,
+                met,
+                self._looks,
+                self.scene.layout,
+                self._light.wet,
+            )
         seed = (self.scene.seed * 1_000_003 + round(time * 1000) * 2 + (eye == "right")) % (1 << 62)
         image = develop(
             radiance.T.reshape(3, height, width), self._light, self.style, torch.Generator().manual_seed(seed)
@@ -200,23 +214,16 @@ class Renderer:
         placed: PlacedParts,
         pose: Tensor,
         matrix: Tensor,
-        pixels: Tensor,
+        u: Tensor,
+        v: Tensor,
         part: Tensor,
         depth: Tensor,
-        offset: tuple[float, float],
-    ) -> tuple[Tensor, Tensor]:
-        """Linear radiance (n, 3) of the rays through `pixels` (n,), and which of them meet grass (n,) bool."""
-        width = self.rig.size[1]
-        u, v = (
-            (pixels % width).double() + offset[0],
-            torch.div(pixels, width, rounding_mode="floor").double() + offset[1],
+    ) -> tuple[Tensor, Surface]:
+        """Linear radiance (n, 3) of the rays through (u, v), and the surface points of those that meet a part."""
+        ray = torch.stack(
+            [(u - matrix[0, 2]) / matrix[0, 0], (v - matrix[1, 2]) / matrix[1, 1], torch.ones_like(u)], 1
         )
-        ray = (
-            torch.stack(
-                [(u - matrix[0, 2]) / matrix[0, 0], (v - matrix[1, 2]) / matrix[1, 1], torch.ones_like(u)], 1
-            )
-            @ pose[:3, :3].T
-        )
+        ray = ray @ pose[:3, :3].T
         view = torch.nn.functional.normalize(ray, dim=1).float()
         met = (part >= 0).nonzero().squeeze(1)
         radiance = torch.empty_like(view)
@@ -225,34 +232,41 @@ class Renderer:
         point = (pose[:3, 3] + ray[met] * depth[met].double().unsqueeze(1)).float()
         surface = surface_at(placed, part[met], point, view[met], depth[met], float(matrix[0, 0]))
         radiance[met] = shade(placed, self._looks, surface, self.scene.layout, self._light, self.style)
-        grass = torch.zeros_like(part, dtype=torch.bool)
-        raised = self._looks.material[part[met]] == int(Material.PAVEMENT)
-        grass[met] = raised & is_grass(surface, self.scene.layout)
-        return radiance, grass
+        return radiance, surface
 
     def _antialias(
-        self, placed: PlacedParts, pose: Tensor, matrix: Tensor, part: Tensor, depth: Tensor, radiance: Tensor
+        self, placed: PlacedParts, pose: Tensor, matrix: Tensor, part: Tensor, radiance: Tensor
     ) -> Tensor:
         """Average more rays into the pixels where two parts meet; labels and depth stay those of the pixel centre."""
         height, width = self.rig.size
-        grid = part.view(height, width)
-        edge = torch.zeros_like(grid, dtype=torch.bool)
-        across, down = grid[:, 1:] != grid[:, :-1], grid[1:] != grid[:-1]
+        only = self._outlines(part.view(height, width)).view(-1)
+        pixels = only.nonzero().squeeze(1)
+        offsets = _SUBPIXELS[: self.style.antialias]
+        parts, depths = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size, offsets, only)
+        u = torch.cat([pixels % width + du for du, _ in offsets]).double()
+        v = torch.cat([torch.div(pixels, width, rounding_mode="floor") + dv for _, dv in offsets]).double()
+        more, _ = self._radiance(
+            placed, pose, matrix, u, v, parts[:, pixels].reshape(-1), depths[:, pixels].reshape(-1)
+        )
+        total = radiance[pixels]
+        for sample in more.view(len(offsets), -1, 3):
+            total = total + sample
+        radiance = radiance.clone()
+        radiance[pixels] = total / (1 + len(offsets))
+        return radiance
+
+    def _outlines(self, part: Tensor) -> Tensor:
+        """Pixels (H, W) bool with another part beside them; blobs of one crown do not count."""
+        leaves = (part >= 0) & (self._looks.material[part.clamp(min=0)] == int(Material.LEAVES))
+        actor = self._actors[part.clamp(min=0)]
+        owner = torch.where(leaves, -2 - actor, part)
+        edge = torch.zeros_like(part, dtype=torch.bool)
+        across, down = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]
         edge[:, 1:] |= across
         edge[:, :-1] |= across
         edge[1:] |= down
         edge[:-1] |= down
-        only = edge.view(-1)
-        pixels = only.nonzero().squeeze(1)
-        total = radiance[pixels]
-        for offset in _SUBPIXELS[: self.style.antialias]:
-            part, depth = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size, offset, only)
-            total = (
-                total + self._radiance(placed, pose, matrix, pixels, part[pixels], depth[pixels], offset)[0]
-            )
-        radiance = radiance.clone()
-        radiance[pixels] = total / (1 + self.style.antialias)
-        return radiance
+        return edge
 
 
 def render(

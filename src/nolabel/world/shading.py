@@ -123,7 +123,7 @@ def shade(
     closed = 1 - 0.45 * upright * (1 - height / reach).clamp(0, 1)
     left = (_contact(parts, looks, surface, style.contact) * closed).unsqueeze(1)
     if light.wet:
-        gloss, albedo = _wet_ground(surface, layout, material, gloss, albedo, light.wet)
+        albedo = albedo * (1 - 0.45 * light.wet * _wet_ground(surface, looks, layout)).unsqueeze(1)
     radiance = albedo * (light.sun * cosine.unsqueeze(1) * (0.35 + 0.65 * left) + ambient * left) + glow
     mirrored = surface.view - 2 * (surface.view * normal).sum(1, keepdim=True) * normal
     fresnel = 0.12 + 0.88 * (1 + (surface.view * normal).sum(1)).clamp(0, 1) ** 4
@@ -135,19 +135,53 @@ def shade(
     reflected = torch.lerp(above, light.zenith.expand_as(above), (-mirrored[:, 1:2]).clamp(0, 1))
     share = (gloss * fresnel * style.reflections).unsqueeze(1).clamp(0, 0.85)
     radiance = torch.lerp(radiance, reflected * (0.35 + 0.65 * left), share)
-    clear = torch.exp(-surface.depth * (0.0008 + 0.0065 * light.haze)).unsqueeze(1)
+    clear = torch.exp(-surface.depth * (0.0006 + 0.0030 * light.haze)).unsqueeze(1)
     return torch.lerp(light.horizon * 0.85, radiance, clear) if style.filmic else radiance
 
 
-def _wet_ground(
-    surface: Surface, layout: Layout, material: Tensor, gloss: Tensor, albedo: Tensor, wet: float
-) -> tuple[Tensor, Tensor]:
-    ground = ((material <= int(Material.PAVEMENT)) & ~is_grass(surface, layout)).float() * (
-        surface.normal[:, 1] < -0.9
-    )
+def _film(surface: Surface, ground: Tensor, wet: float) -> Tensor:
+    """Thickness (n,) in [0, 1] of the water on the ground."""
     puddle = value_noise(surface.world * surface.world.new_tensor((0.55, 0.0, 0.3)) + 3.3)[:, 0]
-    film = (0.45 + 1.6 * (puddle - 0.1).clamp(0, 0.5)) * wet
-    return gloss + ground * film, albedo * (1 - 0.45 * wet * ground).unsqueeze(1)
+    return (0.45 + 1.6 * (puddle - 0.1).clamp(0, 0.5)).clamp(0, 1) * wet * ground
+
+
+def _wet_ground(surface: Surface, looks: PartLooks, layout: Layout) -> Tensor:
+    """1 (n,) on level ground that is not grass."""
+    level = (looks.material[surface.part] <= int(Material.PAVEMENT)) & (surface.normal[:, 1] < -0.9)
+    return (level & ~is_grass(surface, layout)).float()
+
+
+def wet_mirror(
+    radiance: Tensor,
+    pose: Tensor,
+    matrix: Tensor,
+    surface: Surface,
+    met: Tensor,
+    looks: PartLooks,
+    layout: Layout,
+    wet: float,
+) -> Tensor:
+    """Mirror the picture in the wet ground: (H, W, 3) -> (H*W, 3).
+
+    The mirrored ray is looked up as a direction, as if what it meets were far away; this is a look, not geometry.
+    `surface` holds the points of the pixels `met`.
+    """
+    height, width, _ = radiance.shape
+    flat = radiance.reshape(-1, 3)
+    share = _film(surface, _wet_ground(surface, looks, layout), wet)
+    share = share * (0.10 + 0.75 * (1 + surface.view[:, 1] * -1.0).clamp(0, 1) ** 6)
+    chosen = (share > 0.01).nonzero().squeeze(1)
+    mirrored = surface.view[chosen] * surface.view.new_tensor((1.0, -1.0, 1.0))
+    local = mirrored @ pose[:3, :3].float()
+    wobble = value_noise(surface.world[chosen] * surface.world.new_tensor((7.0, 0.0, 1.5)))[:, 0] * 0.006
+    z = local[:, 2].clamp(min=0.05)
+    u = matrix[0, 0].float() * (local[:, 0] / z + wobble) + matrix[0, 2].float()
+    v = matrix[1, 1].float() * (local[:, 1] / z + 2 * wobble) + matrix[1, 2].float()
+    index = v.round().long().clamp(0, height - 1) * width + u.round().long().clamp(0, width - 1)
+    pixels = met[chosen]
+    result = flat.clone()
+    result[pixels] = torch.lerp(flat[pixels], flat[index], share[chosen].unsqueeze(1))
+    return result
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
@@ -170,7 +204,7 @@ def develop(radiance: Tensor, light: Light, style: Style, generator: torch.Gener
         x = torch.linspace(-1, 1, width, device=image.device)
         image = image * (1 - style.vignette * ((x**2 + y**2) / (1 + (height / width) ** 2)) ** 1.5)
     if style.filmic:
-        exposure = 1.25 * (1 + 0.9 * light.dusk) * (1 + 0.45 * light.overcast)
+        exposure = 1.25 * (1 + 0.9 * light.dusk) * (1 + 0.30 * light.overcast)
         image = (1 - torch.exp(-exposure * image)) ** (1 / 2.2)
         image = image + 0.08 * torch.sin((image - 0.5) * math.pi * 2) * 0.5 * (image < 1)
         grains = torch.randn((3, height, width), generator=generator).to(image.device)

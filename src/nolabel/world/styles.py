@@ -33,7 +33,7 @@ class Style:
 
 
 STYLES = {
-    "real": Style("real", 1.0, 0.62, 1.0, 1.0, 1.0, 0.75, 0.5, 0.28, 0.010, 3, True),
+    "real": Style("real", 1.0, 0.74, 1.0, 1.0, 1.0, 0.75, 0.5, 0.28, 0.010, 3, True),
     "synthetic": Style("synthetic", 0.62, 1.65, 0.0, 0.25, 0.0, 0.35, 0.0, 0.0, 0.0, 0, False),
 }
 
