@@ -118,9 +118,12 @@ def test_an_unknown_class_is_never_imported(tmp_path, mark, monkeypatch):
 
 
 def test_attributes_cannot_be_laid_on_what_is_shared(tmp_path):
+    from nolabel.weights import safe_pickle
     from nolabel.weights.safe_pickle import Inert
 
     before = dict(vars(Inert))
+    functions = {name: value for name, value in vars(safe_pickle).items() if hasattr(value, "__defaults__")}
+    state = {name: (dict(f.__dict__), f.__defaults__, f.__kwdefaults__) for name, f in functions.items()}
     # BUILD on the class objects themselves
     for what in (
         b"ccollections\nOrderedDict\n",
@@ -131,7 +134,13 @@ def test_attributes_cannot_be_laid_on_what_is_shared(tmp_path):
         path.write_bytes(what + b"(dS'contents'\nI1\nsb.")
         with pytest.raises(WeightsError):
             load_checkpoint(path)
+        path.write_bytes(what + b"(N(dS'__defaults__'\n(I1\nI2\ntstb.")
+        with pytest.raises(WeightsError):
+            load_checkpoint(path)
     assert dict(vars(Inert)) == before
+    assert state == {
+        name: (dict(f.__dict__), f.__defaults__, f.__kwdefaults__) for name, f in functions.items()
+    }
 
 
 @pytest.mark.parametrize("dtype", ["O8", "V8", "M8", "x", "i4,O"])

@@ -205,7 +205,7 @@ def _first(value: Any = None, *rest: Any) -> Any:
 
 
 def _from_type(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
-    if function not in (_tensor, _tensor_v3, _first):
+    if not isinstance(function, _Function) or function.call not in (_tensor, _tensor_v3, _first):
         _refuse(_name_of(function))
     return function(*arguments)
 
@@ -258,6 +258,21 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode(encoding)
 
 
+class _Function:
+    """A function of ours in a file's hands: it can be called, but no attribute can be laid on it."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        """Ignore attributes: they would outlive the file."""
+
+
 class _Dict(dict):
     """An OrderedDict is a dict; PyTorch lays ``_metadata`` on it."""
 
@@ -272,7 +287,7 @@ def _default_dict(factory: Any = None, *rest: Any) -> _Dict:
 _ARRAY_MODULES = tuple(
     f"numpy.{core}.{module}" for core in ("core", "_core") for module in ("multiarray", "numeric")
 )
-_SAFE: dict[tuple[str, str], Any] = {
+_GLOBALS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Dict,
     ("collections", "defaultdict"): _default_dict,
     ("collections", "Counter"): _Dict,
@@ -301,6 +316,7 @@ _SAFE: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _new_dtype,
     ("numpy", "ndarray"): _Array,
 }
+_SAFE = {key: value if isinstance(value, type) else _Function(value) for key, value in _GLOBALS.items()}
 # Classes of the standard library that are only data; they become stand-ins, too.
 _DATA_CLASSES = {
     "argparse": {"Namespace"},
