@@ -74,6 +74,7 @@ def fit_clusters(
     dimensions: int = 64,
     whitening: float = 0.0,
     lift: float = 0.0,
+    balance: float = 1.0,
     sharpness: float = 10.0,
     restarts: int = 3,
     iterations: int = 50,
@@ -87,6 +88,7 @@ def fit_clusters(
         dimensions: principal axes kept (at most C).
         whitening: 0 keeps the variances of the axes, 1 makes them equal, between: their power.
         lift: constant appended to the codes, in units of their root mean square length.
+        balance: power of a small cluster's size in its weight; see :func:`balanced_spherical_kmeans`.
         sharpness: factor of the cosines in the softmax for ``lift`` 0; grown by 1 + lift^2 otherwise, since
             lifting shrinks the angles.
         restarts: runs of k-means; the one with the largest total cosine is kept.
@@ -113,8 +115,7 @@ def fit_clusters(
     constant = lift * codes.square().sum(1).mean().sqrt()
     points = F.normalize(torch.cat([codes, constant.expand(len(codes), 1)], dim=1), dim=1).float()
 
-    runs = [spherical_kmeans(points, num_clusters, generator, iterations) for _ in range(restarts)]
-    centres = max(runs, key=lambda run: run[1])[0]
+    centres = balanced_spherical_kmeans(points, num_clusters, generator, balance, restarts, iterations)
     clusters = FeatureClusters(samples.shape[1], keep, num_clusters)
     clusters.mean.copy_(mean)
     clusters.projection.copy_(projection)
@@ -125,7 +126,11 @@ def fit_clusters(
 
 
 def spherical_kmeans(
-    points: Tensor, num_clusters: int, generator: torch.Generator, iterations: int = 50
+    points: Tensor,
+    num_clusters: int,
+    generator: torch.Generator,
+    iterations: int = 50,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Cluster unit vectors by cosine: k-means++ start, Lloyd steps, empty clusters reseeded at bad points.
 
@@ -134,37 +139,66 @@ def spherical_kmeans(
         num_clusters: K <= N.
         generator: source of the start.
         iterations: largest number of steps; ends early when no assignment changes.
+        weights: (N,) how much each point counts; all alike by default.
 
     Returns:
-        (K, D) unit centres, the most populated first, and the mean cosine of the points to their centres.
+        (K, D) unit centres, the heaviest first, and the weighted mean cosine of the points to their centres.
     """
-    centres = _spread_start(points, num_clusters, generator)
+    weights = torch.ones_like(points[:, 0]) if weights is None else weights
+    centres = _spread_start(points, num_clusters, generator, weights)
     previous = torch.full((len(points),), -1, device=points.device)
     for _ in range(iterations):
         cosines, assigned = (points @ centres.T).max(dim=1)
         if torch.equal(assigned, previous):
             break
         previous = assigned
-        counts = torch.bincount(assigned, minlength=num_clusters)
-        sums = F.one_hot(assigned, num_clusters).to(points.dtype).T @ points
-        empty = (counts == 0).nonzero()[:, 0]
-        worst = cosines.topk(len(empty), largest=False).indices
-        sums[empty] = points[worst]
+        members = F.one_hot(assigned, num_clusters).to(points.dtype) * weights[:, None]
+        sums = members.T @ points
+        empty = (members.sum(0) == 0).nonzero()[:, 0]
+        sums[empty] = points[cosines.topk(len(empty), largest=False).indices]
         centres = F.normalize(sums, dim=1)
     cosines, assigned = (points @ centres.T).max(dim=1)
-    order = torch.bincount(assigned, minlength=num_clusters).argsort(descending=True, stable=True)
-    return centres[order], float(cosines.double().mean())
+    mass = torch.bincount(assigned, weights=weights.double(), minlength=num_clusters)
+    order = mass.argsort(descending=True, stable=True)
+    return centres[order], float((cosines * weights).double().sum() / weights.double().sum())
 
 
-def _spread_start(points: Tensor, num_clusters: int, generator: torch.Generator) -> Tensor:
-    """Choose starting centres by k-means++: far points with a probability proportional to their distance."""
-    first = int(torch.randint(len(points), (1,), generator=generator))
-    chosen = [points[first]]
-    distance = 1 - points @ chosen[0]
-    for _ in range(num_clusters - 1):
-        mass = distance.double().clamp(min=0).cumsum(0)
-        draw = torch.rand(1, generator=generator, dtype=torch.float64) * mass[-1].cpu()
-        place = int(torch.searchsorted(mass, draw.to(mass.device)).clamp(max=len(points) - 1))
+def balanced_spherical_kmeans(
+    points: Tensor,
+    num_clusters: int,
+    generator: torch.Generator,
+    balance: float,
+    restarts: int,
+    iterations: int,
+) -> Tensor:
+    """Cluster in two steps: many small clusters, then clusters of those, each weighted by size ** ``balance``.
+
+    Plain k-means spends its centres on the most frequent surfaces (ten clusters of facade, none of poles); with
+    ``balance`` below 1 the rare but distinct ones count more.
+
+    Returns:
+        (K, D) unit centres.
+    """
+    small = min(len(points), 10 * num_clusters)
+    if balance == 1 or small <= num_clusters:
+        runs = [spherical_kmeans(points, num_clusters, generator, iterations) for _ in range(restarts)]
+        return max(runs, key=lambda run: run[1])[0]
+    seeds, _ = spherical_kmeans(points, small, generator, iterations=15)
+    sizes = torch.bincount((points @ seeds.T).argmax(dim=1), minlength=small)
+    seeds, sizes = seeds[sizes > 0], sizes[sizes > 0]
+    weights = sizes.to(points.dtype).pow(balance)
+    runs = [spherical_kmeans(seeds, num_clusters, generator, iterations, weights) for _ in range(restarts)]
+    return max(runs, key=lambda run: run[1])[0]
+
+
+def _spread_start(points: Tensor, num_clusters: int, generator: torch.Generator, weights: Tensor) -> Tensor:
+    """Choose starting centres by k-means++: far and heavy points are the likely ones."""
+    chosen: list[Tensor] = []
+    distance = torch.ones_like(weights)
+    for _ in range(num_clusters):
+        mass = (distance.clamp(min=0) * weights).double().cumsum(0)
+        draw = torch.rand(1, generator=generator, dtype=torch.float64).to(mass.device) * mass[-1]
+        place = int(torch.searchsorted(mass, draw).clamp(max=len(points) - 1))
         chosen.append(points[place])
         distance = torch.minimum(distance, 1 - points @ chosen[-1])
     return torch.stack(chosen)

@@ -112,3 +112,38 @@ def _starts(length: int, side: int) -> list[int]:
     """First pixels of windows that cover ``length`` evenly with at least half overlap."""
     count = math.ceil((length - side) / max(1, side // 2)) + 1
     return [round(i * (length - side) / max(1, count - 1)) for i in range(count)]
+
+
+@torch.inference_mode()
+def sample_features(
+    image: Tensor,
+    extractor: FeatureExtractor,
+    geometry: SceneGeometry | None,
+    count: int,
+    generator: torch.Generator,
+    windows: int = 4,
+) -> Tensor:
+    """Draw feature vectors (count, C) of one image from the views that labelling will use.
+
+    Args:
+        image: (3, H, W) RGB in [0, 1].
+        extractor: gives features.
+        geometry: for extractors that use it.
+        count: vectors, drawn with replacement.
+        generator: CPU generator of the draw.
+        windows: for extractors with windows, how many of them are read beside the half-size image.
+    """
+    if not extractor.uses_windows:
+        maps = [extractor(image[None], geometry)]
+    else:
+        height, width = image.shape[-2:]
+        side = min(height // 2, width)
+        half = F.interpolate(
+            image[None], size=(height // 2, width // 2), mode="bilinear", align_corners=False, antialias=True
+        )
+        corners = [(y, x) for y in _starts(height, side) for x in _starts(width, side)]
+        chosen = torch.randperm(len(corners), generator=generator)[:windows].tolist()
+        cut = [image[:, y : y + side, x : x + side] for y, x in (corners[i] for i in chosen)]
+        maps = [extractor(half), extractor(torch.stack(cut))]
+    vectors = torch.cat([features.movedim(1, -1).flatten(0, -2) for features in maps])
+    return vectors[torch.randint(len(vectors), (count,), generator=generator).to(vectors.device)]

@@ -6,6 +6,7 @@ The counts are taken from the label files themselves, so they are right after an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from nolabel.engine.files import write_json
 from nolabel.errors import DataError
+from nolabel.weights import load_checkpoint
 
 SEMANTIC_SUFFIX, INSTANCE_SUFFIX = "_semantic.png", "_instance.png"
 STATISTICS_FILE = "pseudo_classes.json"
@@ -157,8 +161,6 @@ def statistics_from_files(
 
 def read_labels(path: Path) -> np.ndarray:
     """Read an 8-bit label PNG as (H, W) uint8; palette images give their indices."""
-    from PIL import Image
-
     try:
         with Image.open(path) as image:
             labels = np.array(image)
@@ -168,3 +170,73 @@ def read_labels(path: Path) -> np.ndarray:
             hint="delete it and run the same pseudo-label command again",
         ) from error
     return labels[..., 0] if labels.ndim == 3 else labels
+
+
+def save_statistics(
+    path: Path, statistics: PseudoClassStatistics, threshold: float, *, reference_compat: bool = False
+) -> ThingStuffSplit:
+    """Write counts, split and class weights as JSON (``pseudo_classes.json``) and return the split."""
+    split = split_things_and_stuff(statistics, threshold, reference_compat=reference_compat)
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "num_classes": statistics.num_classes,
+            "images": statistics.images,
+            **{name: getattr(statistics, name).tolist() for name in _OFFICIAL_KEYS},
+            "threshold": threshold,
+            "things": list(split.things),
+            "stuff": list(split.stuff),
+            "ratios": list(split.ratios),
+            "class_weights": list(split.class_weights),
+        },
+    )
+    return split
+
+
+def load_statistics(folder: Path) -> PseudoClassStatistics:
+    """Read the counts of a label folder: ``pseudo_classes.json``, or the sum of official ``.pt`` files.
+
+    Raises:
+        DataError: neither is there, or a file is not what it should be.
+    """
+    folder = Path(folder)
+    own = folder / STATISTICS_FILE
+    if own.is_file():
+        return _from_json(own)
+    official = sorted(folder.glob("pseudo_classes_split_*.pt"))
+    if not official:
+        raise DataError(
+            f"{folder} holds neither {STATISTICS_FILE} nor pseudo_classes_split_*.pt",
+            hint="finish `nolabel cups pseudo-label`, which writes it, or give the folder with the labels",
+        )
+    parts = [_from_official(path) for path in official]
+    if len({part.num_classes for part in parts}) > 1:
+        raise DataError(
+            f"the class counts in {folder} differ in their number of classes", hint="keep one run's files"
+        )
+    return sum(parts[1:], parts[0])
+
+
+def _from_json(path: Path) -> PseudoClassStatistics:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
+        counts = [torch.tensor(content[name], dtype=torch.int64) for name in _OFFICIAL_KEYS]
+        return PseudoClassStatistics(*counts, images=int(content["images"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a file of pseudo-class counts: {error}",
+            hint="run `nolabel cups pseudo-label` on the folder again; it is made anew from the labels",
+        ) from error
+
+
+def _from_official(path: Path) -> PseudoClassStatistics:
+    state = load_checkpoint(path).state_dict
+    missing = [key for key in _OFFICIAL_KEYS.values() if key not in state]
+    if missing:
+        raise DataError(
+            f"{path} lacks {missing[0]!r}", hint="give the folder that the CUPS label generator wrote"
+        )
+    return PseudoClassStatistics(*(state[key].long() for key in _OFFICIAL_KEYS.values()))

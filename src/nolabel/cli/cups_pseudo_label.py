@@ -1,0 +1,70 @@
+"""``nolabel cups pseudo-label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pseudo_label(
+    data: Annotated[
+        Path, typer.Option(help="Stereo video: a folder with left/ right/, or a known data set.")
+    ],
+    out: Annotated[Path, typer.Option(help="Label folder; the same command again goes on.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting, e.g. crf.scale=0.5.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Calibration file, where the data folder has none.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe, e.g. cups/tiny; its section pseudo_labels counts.")
+    ] = None,
+    motion: Annotated[str | None, typer.Option(help="opencv, raft_smurf or raft_small.")] = None,
+    motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the motion network.")] = None,
+    features: Annotated[str | None, typer.Option(help="embedded, depthg, or a timm model.")] = None,
+    feature_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the features.")] = None,
+    clusters: Annotated[int | None, typer.Option(help="Number of pseudo classes.")] = None,
+    executor: Annotated[str, typer.Option(help="inline, processes or ray.")] = "inline",
+    workers: Annotated[int, typer.Option(help="Processes or Ray actors.")] = 1,
+    shard: Annotated[str | None, typer.Option(help="Label one part only: 2/8.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...; an accelerator if there is one.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="Draw all stages of every n-th pair; 0: none.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace labels made with other settings.")] = False,
+) -> None:
+    """Make panoptic pseudo-labels from stereo video, without any human label."""
+    from nolabel.config import load_config
+    from nolabel.data import open_stereo_video
+    from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
+    from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
+
+    chosen = {
+        "motion.name": motion,
+        "motion.weights": motion_weights,
+        "semantics.features": features,
+        "semantics.weights": feature_weights,
+        "semantics.clusters": clusters,
+    }
+    overrides = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    config = load_config(
+        PseudoLabelConfig,
+        recipe,
+        [*overrides, *(settings or [])],
+        section="pseudo_labels" if recipe is not None else None,
+    )
+    options = {} if calibration is None else {"calibration": calibration}
+    generate_pseudo_labels(
+        open_stereo_video(data, **options),
+        out,
+        config,
+        executor=executor,  # type: ignore[arg-type]
+        workers=workers,
+        shard=shard,
+        device=device,
+        pictures=pictures,
+        overwrite=overwrite,
+    )

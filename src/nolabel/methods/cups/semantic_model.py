@@ -1,0 +1,218 @@
+"""The semantic model of a run: features, and the clusters fitted to them once and shared by all shards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nolabel.data.stereo import StereoVideoDataset
+from nolabel.engine.seeding import generator_of
+from nolabel.errors import ConfigError, DataError, WeightsError
+from nolabel.methods.cups.pseudo_label_config import MotionConfig, PseudoLabelConfig, SemanticConfig
+from nolabel.methods.cups.semantics import Classifier, sample_features
+from nolabel.models.clusters import FeatureClusters, fit_clusters
+from nolabel.models.features import (
+    DepthG,
+    FeatureExtractor,
+    ProbeClassifier,
+    SceneGeometry,
+    build_features,
+    scene_geometry,
+)
+from nolabel.models.features.stereo_geometry import consistent_disparity
+from nolabel.models.motion import MotionEstimator, build_motion
+from nolabel.structures import StereoCalibration
+from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
+from nolabel.weights.layouts import depthg, dino, raft_small, raft_smurf
+
+CLUSTER_FILE = "clusters.safetensors"
+DESCRIPTOR_LIFT = 1.5  # hand-made descriptors carry meaning in their length, learned features in direction
+
+
+@dataclass(frozen=True)
+class SemanticModel:
+    """Features and the classifier on top of them."""
+
+    extractor: FeatureExtractor
+    classifier: Classifier
+    num_classes: int
+
+
+def load_motion(config: MotionConfig, device: torch.device | str) -> MotionEstimator:
+    """Build the motion estimator with the weights of its file."""
+    if config.name == "opencv":
+        return build_motion("opencv")
+    if config.weights is None:
+        raise WeightsError(
+            f"the motion network {config.name!r} needs weights", hint="give --motion-weights FILE"
+        )
+    layout = raft_smurf if config.name == "raft_smurf" else raft_small
+    state = layout.to_network(load_checkpoint(find_weights(config.weights)).state_dict)
+    return build_motion(config.name, state, device, config.updates, config.half_precision)
+
+
+def load_features(config: SemanticConfig, device: torch.device | str) -> FeatureExtractor:
+    """Build the feature extractor with the weights of its file."""
+    if config.features == "embedded":
+        return build_features("embedded", device=device)
+    if config.weights is None:
+        raise WeightsError(
+            f"the features {config.features!r} need weights", hint="give --feature-weights FILE"
+        )
+    state = load_checkpoint(find_weights(config.weights)).state_dict
+    state = depthg.to_network(state) if config.features == "depthg" else dino.to_network(state)
+    return build_features(config.features, state, device, config.scale)
+
+
+def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device | str) -> SemanticModel:
+    """Build features and classifier; the clusters must have been fitted (:func:`ensure_clusters`)."""
+    extractor = load_features(config, device)
+    if isinstance(extractor, DepthG):
+        return SemanticModel(extractor, ProbeClassifier(extractor), len(extractor.probe.clusters))
+    clusters = FeatureClusters.from_state(load_checkpoint(cluster_file).state_dict).to(device)
+    if clusters.mean.shape[0] != extractor.channels:
+        raise WeightsError(
+            f"{cluster_file} is for features of {clusters.mean.shape[0]} channels, "
+            f"{config.features} has {extractor.channels}",
+            hint="give the clusters fitted with the same features",
+        )
+    return SemanticModel(extractor, clusters, clusters.num_clusters)
+
+
+def weights_hash(path: Path | None) -> str:
+    """SHA-256 of a weights file; empty without one."""
+    return "" if path is None else file_hash(find_weights(path))
+
+
+def ensure_clusters(
+    data: StereoVideoDataset,
+    config: PseudoLabelConfig,
+    out: Path,
+    device: torch.device | str,
+    *,
+    overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Fit the clusters of this run unless its folder has them, and return their file.
+
+    Shards that start together each fit the same clusters; the first file in place counts for all.
+
+    Raises:
+        ConfigError: ``out`` holds clusters of other settings.
+        DataError: no frame could be read.
+    """
+    settings = config.semantics
+    if settings.cluster_file is not None:
+        return find_weights(settings.cluster_file)
+    path = Path(out) / CLUSTER_FILE
+    if settings.features == "depthg":
+        return path  # DepthG brings its classes; no file is made
+    wanted = _fit_fingerprint(data, config)
+    if path.is_file():
+        if load_checkpoint(path).metadata.get("fingerprint") == wanted:
+            return path
+        if not overwrite:
+            raise ConfigError(
+                f"{path} was fitted with other settings, data or weights",
+                hint="choose another --out, or replace the results with --overwrite",
+            )
+        path.unlink()
+    if say:
+        say(f"fitting {settings.clusters} clusters of {settings.features} features ...")
+    clusters = _fit(data, config, device)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_safetensors(temporary, clusters.state_dict(), {"fingerprint": wanted, "features": settings.features})
+    _publish_first(temporary, path)
+    return path
+
+
+@torch.inference_mode()
+def _fit(data: StereoVideoDataset, config: PseudoLabelConfig, device: torch.device | str) -> FeatureClusters:
+    """Sample features of a seeded subset of the frames and cluster them, on one thread."""
+    settings = config.semantics
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        extractor = load_features(settings, device)
+        motion = load_motion(config.motion, device) if extractor.uses_geometry else None
+        generator = generator_of(config.seed, "clusters")
+        order = torch.randperm(len(data), generator=generator).tolist()
+        samples: list[Tensor] = []
+        unreadable = 0
+        for index in order:
+            if len(samples) == settings.fit_frames:
+                break
+            try:
+                sample = data[index]
+            except DataError:
+                unreadable += 1
+                continue
+            image = sample["left_0"].as_subclass(Tensor).to(device)
+            geometry = None
+            if motion is not None:
+                right = sample["right_0"].as_subclass(Tensor).to(device)
+                disparities = [
+                    motion.disparity(image[None], right[None], side)[0] for side in ("left", "right")
+                ]
+                geometry = stereo_geometry_of(disparities[0], disparities[1], sample["calibration"])
+            samples.append(sample_features(image, extractor, geometry, settings.fit_samples, generator).cpu())
+        if not samples:
+            raise DataError(
+                f"none of the {unreadable} frames can be read", hint="run `nolabel doctor` on the data"
+            )
+        lift = settings.lift
+        if lift is None:
+            lift = DESCRIPTOR_LIFT if extractor.uses_geometry else 0.0
+        return fit_clusters(
+            torch.cat(samples),
+            settings.clusters,
+            generator,
+            dimensions=settings.dimensions,
+            whitening=settings.whitening,
+            lift=lift,
+            balance=settings.balance,
+            sharpness=settings.sharpness,
+            restarts=settings.restarts,
+        )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def stereo_geometry_of(left: Tensor, right: Tensor, calibration: StereoCalibration) -> SceneGeometry:
+    """Geometry channels from left and right disparity (1, H, W) of one frame."""
+    known = consistent_disparity(left, right)
+    return scene_geometry(left, calibration.matrix().float(), calibration.baseline, known)
+
+
+def _fit_fingerprint(data: StereoVideoDataset, config: PseudoLabelConfig) -> str:
+    settings = config.semantics
+    parts = (
+        settings.model_dump_json(),
+        config.motion.model_dump_json(),
+        str(config.seed),
+        data.fingerprint,
+        weights_hash(settings.weights),
+        weights_hash(config.motion.weights),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _publish_first(temporary: Path, path: Path) -> None:
+    """Move a file to its place unless another process was first; then that one's file stays."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        print(f"another shard has fitted {path.name} meanwhile; using it", file=sys.stderr)
+    except OSError:  # a file system without hard links: the last one counts, and all are equal
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
