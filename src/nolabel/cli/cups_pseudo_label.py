@@ -56,9 +56,8 @@ def pseudo_label(
         [*overrides, *(settings or [])],
         section="pseudo_labels" if recipe is not None else None,
     )
-    options = {} if calibration is None else {"calibration": calibration}
     generate_pseudo_labels(
-        open_stereo_video(data, **options),
+        open_stereo_video(data, calibration=calibration),
         out,
         config,
         executor=executor,  # type: ignore[arg-type]

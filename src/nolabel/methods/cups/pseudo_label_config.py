@@ -18,7 +18,7 @@ class MotionConfig(Config):
     """``opencv`` needs no weights; the RAFT networks need theirs."""
     weights: Path | None = None
     """Checkpoint file, or its name in the registry."""
-    updates: int = Field(16, ge=1)
+    updates: int = Field(default=16, ge=1)
     """Recurrent updates of RAFT."""
     half_precision: bool = False
     """Run RAFT in half precision (accelerators)."""
@@ -31,46 +31,46 @@ class SemanticConfig(Config):
     """``embedded`` (no weights), ``depthg``, or any timm model name, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
     """Checkpoint of the features."""
-    scale: float = Field(1.0, gt=0, le=4)
+    scale: float = Field(default=1.0, gt=0, le=4)
     """timm models: images are resized by this first; above 1 gives finer cells."""
-    clusters: int = Field(27, ge=2, le=255)
+    clusters: int = Field(default=27, ge=2, le=255)
     """Pseudo classes. DepthG brings its own and this is not used."""
     cluster_file: Path | None = None
     """Clusters fitted before (``clusters.safetensors`` of another run) instead of fitting new ones."""
-    fit_frames: int = Field(64, ge=1)
+    fit_frames: int = Field(default=64, ge=1)
     """Frames that features are sampled from."""
-    fit_samples: int = Field(1000, ge=1)
+    fit_samples: int = Field(default=1000, ge=1)
     """Feature vectors from each frame."""
-    dimensions: int = Field(64, ge=1)
+    dimensions: int = Field(default=64, ge=1)
     """Principal axes kept."""
-    whitening: float = Field(0.0, ge=0, le=1)
+    whitening: float = Field(default=0.0, ge=0, le=1)
     """0 keeps the variances of the axes, 1 makes them equal."""
-    lift: float | None = Field(None, ge=0)
+    lift: float | None = Field(default=None, ge=0)
     """0 compares directions of features, larger values their distances; null chooses by the features."""
-    balance: float = Field(0.5, gt=0, le=1)
+    balance: float = Field(default=0.5, gt=0, le=1)
     """Power of the number of samples in what they count: below 1, rare kinds of surface get clusters too."""
-    sharpness: float = Field(15.0, gt=0)
+    sharpness: float = Field(default=15.0, gt=0)
     """Factor of the cosines in the class probabilities."""
-    restarts: int = Field(4, ge=1)
+    restarts: int = Field(default=4, ge=1)
     """Runs of k-means, of which the best is kept."""
 
 
 class CrfConfig(Config):
     """The dense CRF that snaps the semantic map to the image (spec cups_pseudo 8)."""
 
-    iterations: int = Field(10, ge=0)
+    iterations: int = Field(default=10, ge=0)
     """Mean-field updates; 0 leaves the CRF out."""
-    scale: float = Field(1.0, gt=0, le=1)
+    scale: float = Field(default=1.0, gt=0, le=1)
     """The CRF works on the image resized by this: 0.5 is four times faster and slightly coarser."""
-    gaussian_sxy: float = Field(1.0, gt=0)
+    gaussian_sxy: float = Field(default=1.0, gt=0)
     """Pixels: reach of the term that wants near pixels to agree."""
-    gaussian_strength: float = Field(3.0, ge=0)
+    gaussian_strength: float = Field(default=3.0, ge=0)
     """Weight of that term."""
-    bilateral_sxy: float = Field(67.0, gt=0)
+    bilateral_sxy: float = Field(default=67.0, gt=0)
     """Pixels: reach of the term that wants near pixels of one colour to agree."""
-    bilateral_srgb: float = Field(3.0, gt=0)
+    bilateral_srgb: float = Field(default=3.0, gt=0)
     """8-bit values: what counts as one colour."""
-    bilateral_strength: float = Field(4.0, ge=0)
+    bilateral_strength: float = Field(default=4.0, ge=0)
     """Weight of that term."""
 
 
@@ -85,11 +85,11 @@ class PseudoLabelConfig(Config):
     """Pseudo classes from features."""
     crf: CrfConfig = CrfConfig()
     """Refinement of the pseudo classes."""
-    border: float = Field(0.025, ge=0, lt=0.5)
+    border: float = Field(default=0.025, ge=0, lt=0.5)
     """Share of the columns at the left and at the right from which objects are removed (published: 32 of 1280)."""
-    thing_threshold: float = Field(0.08, ge=0, lt=1)
+    thing_threshold: float = Field(default=0.08, ge=0, lt=1)
     """Pseudo classes with a larger share of the moving-pixel ratios are things."""
-    seed: int = Field(1996, ge=0)
+    seed: int = Field(default=1996, ge=0)
     """Every image draws from its own generator, seeded by this and its name."""
     reference_compat: bool = False
     """Repeat the original's quirks of semantics and fusion (those of the proposals have their own switch)."""

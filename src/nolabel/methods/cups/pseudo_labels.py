@@ -214,7 +214,7 @@ def label_sample(
     Raises:
         DataError: the sample's sizes do not fit.
     """
-    images = [_plain(sample[key], device) for key in ("left_0", "right_0", "left_1", "right_1")]  # type: ignore[literal-required]
+    images = [_plain(sample[key], device) for key in ("left_0", "right_0", "left_1", "right_1")]
     motion = motion_estimator.stereo_video(*(image[None] for image in images))
     calibration = sample["calibration"]
     proposals = object_proposals(

@@ -53,6 +53,7 @@ class DinoViT(nn.Module):
     def _positions(self, rows: int, columns: int) -> Tensor:
         """Position embedding for a grid of tokens; DINO interpolates with scale factors, not with sizes."""
         embedding = self.transformer.pos_embed
+        assert embedding is not None  # only a timm option can take it away
         side = round((embedding.shape[1] - 1) ** 0.5)
         if rows == columns == side:
             return embedding
