@@ -103,7 +103,11 @@ class DoctorReport:
                 lines.append(f"    and {finding.count - len(finding.examples)} more")
             lines.append(f"  -> {finding.remedy}")
         problems = sum(finding.is_problem for finding in self.findings)
-        lines.append("no problems found" if problems == 0 else f"{problems} kinds of problems found")
+        lines.append(
+            {0: "no problems found", 1: "1 kind of problem found"}.get(
+                problems, f"{problems} kinds of problems found"
+            )
+        )
         return "\n".join(lines)
 
 

@@ -162,7 +162,7 @@ def _check_rectification(request: Request, pairs: Sequence[tuple[Path, Path]], c
 
 def _view_offset(left: Path, right: Path) -> tuple[float, float] | None:
     """Median (x_left - x_right, y_left - y_right) of matched ORB points, px; None with too few matches."""
-    detector = cv2.ORB_create(1500)
+    detector = cv2.ORB.create(1500)
     found = []
     for path in (left, right):
         grey = (read_image(path).as_subclass(torch.Tensor).mean(0) * 255).to(torch.uint8).numpy()
