@@ -13,6 +13,7 @@ from nolabel.world.truth import (
     render_stereo_video,
     rigid_motions,
 )
+from nolabel.world.voxels import voxel_labels
 from nolabel.world.writers import WorldSettings, write_cityscapes, write_folder, write_world
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "render",
     "render_stereo_video",
     "rigid_motions",
+    "voxel_labels",
     "write_cityscapes",
     "write_folder",
     "write_world",

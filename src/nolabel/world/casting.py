@@ -89,7 +89,7 @@ def image_rectangles(
     return torch.cat([start, extent], 1).long()
 
 
-def _batches(counts: Tensor, shapes: Tensor) -> Iterator[tuple[int, int]]:
+def batches(counts: Tensor, shapes: Tensor) -> Iterator[tuple[int, int]]:
     """Consecutive part ranges [start, stop) of ONE shape with about PAIRS_AT_ONCE pairs each."""
     sizes, kinds = counts.tolist(), shapes.tolist()
     start, total = 0, 0
@@ -102,7 +102,7 @@ def _batches(counts: Tensor, shapes: Tensor) -> Iterator[tuple[int, int]]:
         yield start, len(sizes)
 
 
-def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
+def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Owner index and running number inside the owner for `counts` items each."""
     owner = torch.repeat_interleave(counts)
     first = counts.cumsum(0) - counts
@@ -235,8 +235,8 @@ def cast_camera(
     table = torch.cat([per_pixel.transpose(1, 2).reshape(-1, 9), start], 1).T.float().contiguous()  # (12, n)
     params, half = parts.params[seen].T.contiguous(), parts.half[seen].T.contiguous()
     keys = torch.full((len(offsets), height * width), _KEY_EMPTY, dtype=torch.int64, device=device)
-    for first, stop in _batches(counts, shapes):
-        owner, number = _expand(counts[first:stop])
+    for first, stop in batches(counts, shapes):
+        owner, number = expand(counts[first:stop])
         owner += first
         columns = rectangles[:, 2][owner]
         row = torch.div(number, columns, rounding_mode="floor")
@@ -264,7 +264,7 @@ def cast_camera(
 def _grid_lists(low: Tensor, high: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """For rectangles of grid cells (n, 2) [low, high): parts per cell as (order, first, count) lists."""
     extent = (high - low).clamp(min=0)
-    owner, number = _expand(extent[:, 0] * extent[:, 1])
+    owner, number = expand(extent[:, 0] * extent[:, 1])
     columns = extent[:, 0][owner]
     row = torch.div(number, columns, rounding_mode="floor")
     cell = (low[:, 1][owner] + row) * shape[1] + low[:, 0][owner] + number - row * columns
@@ -294,7 +294,7 @@ def light_pairs(
     order, first, count = _grid_lists(low, high, (int(shape[1]), int(shape[0])))
     cells = ((where - origin) / cell).floor().long()
     index = cells[:, 1] * shape[0] + cells[:, 0]
-    owner, number = _expand(count[index])
+    owner, number = expand(count[index])
     return owner, chosen[order[first[index][owner] + number]]
 
 

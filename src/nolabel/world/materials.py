@@ -131,22 +131,22 @@ def _road(p: Paint) -> None:
     p.mix((0.045, 0.04, 0.04), lid * (hash_cells(hole[1], hole[0]) < 0.3) * (layout.road_half > x.abs()))
 
 
-def pavement_edge(surface: Surface, layout: Layout) -> Tensor:
-    """Distance (n,) from the kerb, in metres, of points on the raised ground."""
-    x, z = surface.world[:, 0], surface.world[:, 2]
+def pavement_edge(world: Tensor, layout: Layout) -> Tensor:
+    """Distance (n,) from the kerb, in metres, of world points (n, 3) on the raised ground."""
+    x, z = world[:, 0], world[:, 2]
     return torch.minimum(x.abs() - layout.road_half, (z - layout.crossing_z).abs() - layout.crossing_half)
 
 
-def is_grass(surface: Surface, layout: Layout) -> Tensor:
-    """Raised ground beyond the paved strip, (n,) bool."""
-    distance = pavement_edge(surface, layout)
+def is_grass(world: Tensor, layout: Layout) -> Tensor:
+    """Whether points (n, 3) of the raised ground lie beyond the paved strip, (n,) bool."""
+    distance = pavement_edge(world, layout)
     return (distance > layout.pavement) if layout.grass else (distance > layout.pavement + 9.0)
 
 
 def _pavement(p: Paint) -> None:
     s, layout = p.surface, p.layout
     x, z = s.world[:, 0], s.world[:, 2]
-    distance = pavement_edge(s, layout)
+    distance = pavement_edge(s.world, layout)
     joints = torch.maximum(stripes(x, 0.6, 0.05, s.width), stripes(z, 0.6, 0.05, s.length))
     tone = hash_cells(torch.floor(x / 0.6), torch.floor(z / 0.6)) - 0.5
     fade = (1 - s.length / 0.5).clamp(0, 1)
@@ -159,7 +159,7 @@ def _pavement(p: Paint) -> None:
     )
     dry = value_noise(torch.stack([x, x * 0, z], 1) * 0.25)[:, 1].unsqueeze(1) * p.style.grime
     grass = grass * (1 + dry * torch.tensor((0.6, 0.1, 0.25), device=x.device))
-    p.mix(grass, is_grass(s, layout).float())
+    p.mix(grass, is_grass(s.world, layout).float())
 
 
 def _along_face(p: Paint) -> tuple[Tensor, Tensor]:

@@ -173,7 +173,7 @@ class Renderer:
         semantic = torch.where(part < 0, SKY, self._labels[part.clamp(min=0)])
         met = (part >= 0).nonzero().squeeze(1)
         raised = self._looks.material[surface.part] == int(Material.PAVEMENT)
-        semantic[met[raised & is_grass(surface, self.scene.layout)]] = TERRAIN
+        semantic[met[raised & is_grass(surface.world, self.scene.layout)]] = TERRAIN
         if self._light.wet:
             radiance = wet_mirror(
                 radiance.view(height, width, 3),

@@ -148,7 +148,7 @@ def _film(surface: Surface, ground: Tensor, wet: float) -> Tensor:
 def _wet_ground(surface: Surface, looks: PartLooks, layout: Layout) -> Tensor:
     """1 (n,) on level ground that is not grass."""
     level = (looks.material[surface.part] <= int(Material.PAVEMENT)) & (surface.normal[:, 1] < -0.9)
-    return (level & ~is_grass(surface, layout)).float()
+    return (level & ~is_grass(surface.world, layout)).float()
 
 
 def wet_mirror(

@@ -10,7 +10,8 @@ from torch import Tensor
 from nolabel.world.render import Eye, Renderer, WorldFrame
 from nolabel.world.scenes import Scene
 
-_DEPTH_SLACK = 0.01  # share of the depth: a nearer surface than this hides the point
+_DEPTH_SLACK = 0.01  # share of the depth: what is nearer than this hides the point
+_OWN_PART_SLACK = 0.10  # the same, for the point's own part, whose depth may change much within a pixel
 
 
 def frame_points(frame: WorldFrame) -> Tensor:
@@ -74,18 +75,18 @@ def exact_flow(scene: Scene, first: WorldFrame, second: WorldFrame) -> tuple[Ten
     flow = torch.stack([u - columns, v - rows]).float()
     inside = ahead & (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
     depth = torch.where(sky, 0.0, z)
-    return flow, depth.float(), inside & _seen(u, v, depth, sky, second)
+    return flow, depth.float(), inside & _seen(u, v, depth, first, second)
 
 
-def _seen(u: Tensor, v: Tensor, depth: Tensor, sky: Tensor, other: WorldFrame) -> Tensor:
-    """Whether one of the four pixels around (u, v) of the other image shows a surface no nearer than `depth`."""
-    height, width = other.depth.shape
-    far = torch.where(other.depth > 0, other.depth.double(), torch.inf)
-    column, row = u.floor().long().clamp(0, width - 1), v.floor().long().clamp(0, height - 1)
-    right, below = (column + 1).clamp(max=width - 1), (row + 1).clamp(max=height - 1)
-    corners = torch.stack([far[row, column], far[row, right], far[below, column], far[below, right]])
-    wanted = torch.where(sky, torch.inf, depth * (1 - _DEPTH_SLACK))
-    return corners.amax(0) >= wanted
+def _seen(u: Tensor, v: Tensor, depth: Tensor, first: WorldFrame, second: WorldFrame) -> Tensor:
+    """Whether the pixel of `second` nearest to (u, v) shows the point at `depth`, and nothing in front of it."""
+    height, width = second.depth.shape
+    column, row = u.round().long().clamp(0, width - 1), v.round().long().clamp(0, height - 1)
+    found = second.depth[row, column].double()
+    own = second.part[row, column] == first.part
+    slack = torch.where(own, _OWN_PART_SLACK, _DEPTH_SLACK)
+    in_front = (found > 0) & ((first.depth <= 0) | (found < depth * (1 - slack)))
+    return ~in_front
 
 
 @dataclass(frozen=True)
