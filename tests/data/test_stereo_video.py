@@ -173,9 +173,45 @@ def test_kitti_leaves_out_drives_and_surroundings(tmp_path: Path) -> None:
     )
 
 
+def _flat(root: Path, stems: list[str]) -> Path:
+    for n, stem in enumerate(stems):
+        for side in ("left", "right"):
+            save(root / side / f"{stem}.png", picture(n, 16, 24))
+    (root / "calibration.yaml").write_text(CALIBRATION)
+    return root
+
+
+def test_clips_in_one_folder_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    root = _flat(tmp_path, ["000000_000000", "000000_000001", "000001_000002", "000001_000003"])
+    assert FolderStereoVideo(root).names == ["000000_000000", "000001_000002"]
+
+
+def test_time_stamps_are_no_frame_numbers(tmp_path: Path) -> None:
+    root = _flat(
+        tmp_path, ["1403636579763555584", "1403636579813555901", "1403636579863556213", "1403636579913554911"]
+    )
+    assert len(FolderStereoVideo(root)) == 3
+
+
 @given(st.lists(st.integers(0, 60), min_size=1, unique=True).map(sorted))
-def test_runs_keep_every_frame_and_one_step(numbers: list[int]) -> None:
+def test_runs_keep_every_frame_and_break_at_gaps_only(numbers: list[int]) -> None:
     pieces = runs(numbers, numbers)
     assert [number for piece in pieces for number in piece] == numbers
-    steps = {b - a for piece in pieces for a, b in pairwise(piece)}
-    assert len(steps) <= 1
+    inside = [b - a for piece in pieces for a, b in pairwise(piece)]
+    between = [b[0] - a[-1] for a, b in pairwise(pieces)]
+    assert max(inside, default=0) < min(between, default=99)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([0, 1, 3, 6], [[0, 1], [3], [6]]),
+        ([0, 5, 10, 20, 25], [[0, 5, 10], [20, 25]]),
+        ([0, 33, 67, 100, 200, 233], [[0, 33, 67, 100], [200, 233]]),
+        ([7, 9], [[7, 9]]),
+        ([3, None, 9], [[3, None, 9]]),
+        ([], []),
+    ],
+)
+def test_runs(numbers: list[int | None], expected: list[list[int | None]]) -> None:
+    assert runs(numbers, numbers) == expected

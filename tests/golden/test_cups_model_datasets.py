@@ -9,6 +9,7 @@ import pytest
 
 from golden.support import golden_root, load_json, load_npz
 from nolabel.data import open_labelled
+from nolabel.data.kitti import excluded
 from nolabel.labels import VOID
 
 pytestmark = pytest.mark.golden
@@ -66,3 +67,16 @@ def test_sample_equals_the_recorded_one(case: str) -> None:
             np.testing.assert_allclose(
                 sample["image"].numpy(), expected[f"image_{index}"].astype(np.float32), atol=tolerance
             )
+
+
+def test_kitti_exclusions_equal_the_recorded_ones() -> None:
+    folder = _folder()
+    if folder is None or not (folder.parent / "label_maps.json").is_file():
+        pytest.skip("no golden file cups_model/label_maps.json")
+    maps = load_json(folder.parent / "label_maps.json")
+    drives, frames = excluded()
+    assert drives == set(maps["kitti_ignore_clips"])
+    recorded: dict[str, set[str]] = {}
+    for entry in maps["kitti_val_raw"]:
+        recorded.setdefault(entry.split("/")[1], set()).add(entry.rsplit("/", 1)[1])
+    assert frames == recorded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE, list_frames, read_camera
-from nolabel.data.clips import frame_number, frame_step
+from nolabel.data.clips import frame_step, is_gap, runs
 from nolabel.data.doctor_report import CANNOT_OPEN, Request
 from nolabel.data.files import list_images, read_image
-from nolabel.data.folder import STEREO_HELP, find_calibration
+from nolabel.data.folder import STEREO_HELP, find_calibration, stereo_clips
 from nolabel.data.kitti import KittiRawStereoVideo
 from nolabel.errors import DataError
 from nolabel.structures import StereoCalibration
@@ -36,15 +36,9 @@ def check_stereo_folder(request: Request) -> None:
     single = [path for name, path in left.items() if name not in right]
     single += [path for name, path in right.items() if name not in left]
     request.findings.add("missing partner frames", *map(request.shown, single))
-    clips: dict[str, list[str]] = defaultdict(list)
-    for name in left:
-        clips[name.rpartition("/")[0]].append(name)
-    _check_numbers(
-        request, {clip or "left": [Path(name).name for name in names] for clip, names in clips.items()}
-    )
-    pairs = [
-        (left[name], right[name], clip) for clip, names in clips.items() for name in names if name in right
-    ]
+    clips = stereo_clips(left)
+    _check_numbers(request, {clip: numbers for clip, (_, numbers) in clips.items()})
+    pairs = [(left[n], right[n], clip) for clip, (names, _) in clips.items() for n in names if n in right]
     size = _check_views(request, pairs)
     try:
         values = find_calibration(root, request.calibration)
@@ -65,9 +59,9 @@ def check_cityscapes_video(request: Request, split: str) -> None:
     single = [path for key, path in left.items() if key not in right]
     single += [path for key, path in right.items() if key not in left]
     request.findings.add("missing partner frames", *map(request.shown, single))
-    clips: dict[str, list[str]] = defaultdict(list)
+    clips: dict[str, list[int | None]] = defaultdict(list)
     for city, sequence, number in left:
-        clips[f"{city}_{sequence}"].append(str(number))
+        clips[f"{city}_{sequence}"].append(number)
     _check_numbers(request, clips)
     pairs = [(path, right[key], f"{key[0]}_{key[1]}") for key, path in left.items() if key in right]
     size = _check_views(request, pairs)
@@ -95,22 +89,17 @@ def check_kitti_raw(request: Request) -> None:
         _check_calibration(request, dataset.pairs[index].name, dataset.calibration(index), size)
 
 
-def _check_numbers(request: Request, clips: dict[str, list[str]]) -> None:
+def _check_numbers(request: Request, clips: Mapping[str, Sequence[int | None]]) -> None:
     """Look for gaps in the numbering of each clip's frames."""
     request.facts["clips"] = len(clips)
-    for clip, stems in clips.items():
-        if len(stems) < 2:
+    for clip, numbers in clips.items():
+        if all(len(piece) < 2 for piece in runs(numbers, numbers)):
             request.findings.add("clips without a pair", clip)
-            continue
-        numbers = [frame_number(stem) for stem in stems]
+        step = frame_step(numbers)
         known = [number for number in numbers if number is not None]
-        if len(known) < len(numbers):
-            continue
-        step = frame_step(known)
-        gaps = [f"{clip}: {a} -> {b}" for a, b in pairwise(known) if b - a != step]
-        request.findings.add("gaps in frame numbers", *gaps)
-        if len(gaps) == len(known) - 1:
-            request.findings.add("clips without a pair", clip)
+        if step is not None:
+            gaps = [f"{clip}: {a} -> {b}" for a, b in pairwise(known) if is_gap(a, b, step)]
+            request.findings.add("gaps in frame numbers", *gaps)
 
 
 def _check_views(request: Request, pairs: Sequence[tuple[Path, Path, str]]) -> tuple[int, int] | None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from nolabel.data.clips import frame_number, pairs_in, runs
+from nolabel.data.clips import clips_of, pairs_in, runs
 from nolabel.data.files import IMAGE_SUFFIXES, examples, list_images, read_image
 from nolabel.data.stereo import StereoPair, StereoVideoDataset
 from nolabel.errors import DataError
 from nolabel.structures import ImageSample, StereoCalibration
 
-__all__ = ["FolderImages", "FolderStereoVideo", "find_calibration", "flat_name", "stereo_frames"]
+__all__ = [
+    "FolderImages",
+    "FolderStereoVideo",
+    "find_calibration",
+    "flat_name",
+    "stereo_clips",
+    "stereo_frames",
+]
 
 STEREO_HELP = (
     "lay the views into left/ and right/ with equal file names (one subfolder for each clip, if there are several) "
@@ -77,7 +84,8 @@ class FolderStereoVideo(StereoVideoDataset):
         root/right/[clip/]<frame>.png
         root/calibration.yaml                fx, fy, cx, cy (pixels), baseline (metres), fps
 
-    Frames are sorted naturally; two consecutive ones make a pair, but never across a missing frame number.
+    Frames are sorted naturally; two consecutive ones make a pair, but never across a missing frame number. Clips may
+    also lie in one folder and differ in the text before the number (``a_00, a_01, b_00``).
 
     Args:
         root: the folder above.
@@ -105,15 +113,12 @@ class FolderStereoVideo(StereoVideoDataset):
                     hint="add the missing frames or take their partners away; " + STEREO_HELP,
                 )
         values = find_calibration(root, calibration)
-        clips: dict[str, list[str]] = defaultdict(list)
-        for name in left:
-            clips[name.rpartition("/")[0]].append(name)
         pairs = [
             StereoPair(
                 first.replace("/", "_"), left[first], right[first], left[second], right[second], values
             )
-            for clip in clips.values()
-            for piece in runs(clip, [frame_number(name.rpartition("/")[2]) for name in clip])
+            for names, numbers in stereo_clips(left).values()
+            for piece in runs(names, numbers)
             for first, second in pairs_in(piece, chosen.stride)
         ]
         super().__init__(root, pairs, StereoCalibration.from_yaml, chosen)
@@ -135,6 +140,22 @@ def stereo_frames(root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
             raise DataError(f"{folder} holds no images", hint=STEREO_HELP)
         sides.append(frames)
     return sides[0], sides[1]
+
+
+def stereo_clips(names: Iterable[str]) -> dict[str, tuple[list[str], list[int | None]]]:
+    """Group frame names (``folder/stem``) into clips: by folder, and inside one by the text before the number.
+
+    Returns:
+        clip -> (names, frame numbers), in order.
+    """
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folders[name.rpartition("/")[0]].append(name)
+    clips = {}
+    for folder, inside in folders.items():
+        for prefix, places, numbers in clips_of([name.rpartition("/")[2] for name in inside]):
+            clips[f"{folder}/{prefix}".strip("/_") or "left"] = ([inside[place] for place in places], numbers)
+    return clips
 
 
 def find_calibration(

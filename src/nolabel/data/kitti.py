@@ -15,7 +15,7 @@ from nolabel.data.stereo import StereoPair, StereoVideoDataset
 from nolabel.errors import DataError
 from nolabel.structures import StereoCalibration
 
-__all__ = ["KITTI_RAW_SOURCE", "KittiRawStereoVideo", "read_kitti_calibration"]
+__all__ = ["KITTI_RAW_SOURCE", "KittiRawStereoVideo", "excluded", "read_kitti_calibration"]
 
 KITTI_RAW_SOURCE = (
     "get the synced+rectified drives and their calibration from https://www.cvlibs.net/datasets/kitti/raw_data.php "
@@ -55,7 +55,7 @@ class KittiRawStereoVideo(StereoVideoDataset):
     def __init__(self, root: str | Path, **options: Any) -> None:
         root = Path(root)
         chosen = self.make_options(options)
-        drives, held_out = _lists()
+        drives, held_out = excluded()
         pairs, missing = [], []
         for clip in sorted(root.glob("*/*_sync")):
             if clip.name.removesuffix("_sync") in drives:
@@ -107,7 +107,7 @@ def read_kitti_calibration(path: Path) -> StereoCalibration:
 
 
 @cache
-def _lists() -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+def excluded() -> tuple[frozenset[str], dict[str, frozenset[str]]]:
     """Return the drives left out, and the validation frames' file names by clip folder."""
     content = json.loads((resources.files("nolabel.data") / "kitti_lists.json").read_text())
     frames: dict[str, set[str]] = defaultdict(set)

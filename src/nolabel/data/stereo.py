@@ -7,6 +7,7 @@ valid region, calibration) happens here once for all layouts (spec cups_pseudo, 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,10 +99,12 @@ class StereoVideoDataset(Dataset[StereoVideoSample]):
                 f"{root} holds no two consecutive stereo frames",
                 hint="a clip needs at least two frames; `nolabel doctor` shows what is there",
             )
-        names = [pair.name for pair in pairs]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1} if len(names) < 10_000 else [])
-            raise DataError(f"{root}: frames share a name: {examples(twice)}", hint="rename clips or frames")
+        twice = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{root}: {len(twice)} names stand for several frames: {examples(twice)}",
+                hint="rename clips or frames",
+            )
         self.root = root
         self.pairs = tuple(pairs)
         self.options = options
