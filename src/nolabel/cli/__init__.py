@@ -12,6 +12,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from nolabel.cli import cups
+from nolabel.cli.data import datasets, doctor
+from nolabel.cli.demo import demo
+from nolabel.cli.weights import convert
+from nolabel.cli.world import world
 from nolabel.errors import NolabelError
 
 __all__ = ["app", "main"]
@@ -23,6 +28,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Scene understanding without human labels on the data at hand.",
 )
+app.command()(demo)
+app.command()(world)
+app.command()(doctor)
+app.command()(datasets)
+app.command()(convert)
+app.add_typer(cups.app, name="cups")
 
 
 @app.callback(invoke_without_command=True)

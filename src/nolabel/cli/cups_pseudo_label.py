@@ -19,6 +19,10 @@ def pseudo_label(
     calibration: Annotated[
         Path | None, typer.Option(help="Calibration file, where the data folder has none.")
     ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Size factor of images; default: 1, Cityscapes 0.625 as published.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which part of a Cityscapes data set.")] = "train",
     recipe: Annotated[
         str | None, typer.Option(help="Recipe, e.g. cups/tiny; its section pseudo_labels counts.")
     ] = None,
@@ -56,8 +60,10 @@ def pseudo_label(
         [*overrides, *(settings or [])],
         section="pseudo_labels" if recipe is not None else None,
     )
+    # A chosen size replaces the published crop of the layout as well.
+    options = {} if scale is None else {"scale": scale, "crop": None}
     generate_pseudo_labels(
-        open_stereo_video(data, calibration=calibration),
+        open_stereo_video(data, split=split, calibration=calibration, **options),
         out,
         config,
         executor=executor,  # type: ignore[arg-type]

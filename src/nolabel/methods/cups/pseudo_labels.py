@@ -33,6 +33,7 @@ from nolabel.methods.cups.fusion import (
     clear_border_columns,
     renumber,
 )
+from nolabel.methods.cups.label_source import record_source
 from nolabel.methods.cups.proposals import ObjectProposals, object_proposals
 from nolabel.methods.cups.pseudo_label_config import CrfConfig, PseudoLabelConfig
 from nolabel.methods.cups.pseudo_label_report import StagePictures, write_report
@@ -355,6 +356,7 @@ def generate_pseudo_labels(
         what="pseudo-labels",
     )
     write_bytes(out / "config.yaml", dump_config(config).encode())
+    record_source(out, dataset)
     num_classes = load_model(config.semantics, cluster_file, "cpu").num_classes
     summary = summarise(out, labelling, num_classes, config)
     if say:

@@ -1,0 +1,342 @@
+"""Stage 2: train the panoptic network on pseudo-labels (CUPS, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.ops import box_iou
+
+from nolabel.config import Config
+from nolabel.engine.fit import FitConfig, TrainingTask, fit
+from nolabel.engine.seeding import generator_of
+from nolabel.errors import DataError
+from nolabel.methods.cups import augment
+from nolabel.methods.cups.checkpoint import load_backbone, panoptic_from_checkpoint
+from nolabel.methods.cups.model_file import MODEL_FILE, CupsModel, load_model, save_model
+from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
+from nolabel.methods.cups.statistics import ThingStuffSplit
+from nolabel.methods.cups.targets import build_target
+from nolabel.models.detection import RandomSampler
+from nolabel.models.panoptic import (
+    PanopticCascadeMaskRCNN,
+    PanopticConfig,
+    PanopticPrediction,
+    PanopticTarget,
+)
+from nolabel.weights import load_checkpoint
+
+__all__ = ["AugmentationConfig", "NetworkTraining", "TrainConfig", "train"]
+
+
+class AugmentationConfig(Config):
+    """How images and pseudo-labels are changed before each step; the defaults are the published ones."""
+
+    crop_area: tuple[float, float] = (0.7, 1.0)
+    """Share of the image area that a random window keeps."""
+    most_pasted: int = pydantic.Field(8, ge=0)
+    """Most objects pasted into an image; 0 switches copy-paste off."""
+    paste_scales: tuple[float, float] = (0.25, 1.5)
+    """Size factor of pasted objects."""
+    paste_min_side: int = pydantic.Field(32, ge=1)
+    """Only objects wider and higher than this are pasted, in pixels."""
+    paste_predictions_after: int | None = 1000
+    """From this step on the network's own new discoveries are pasted instead of pseudo-labels; never if null."""
+    paste_confidence: float = pydantic.Field(0.75, ge=0, le=1)
+    """Predictions with a higher score are pasted."""
+    resolutions: tuple[float, ...] = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)
+    """Size factors of which one is drawn for each batch; sizes are rounded to multiples of 32."""
+    photometric: bool = True
+    """Blur, colour jitter and grey images."""
+
+
+class TrainConfig(Config):
+    """Stage-2 training; the defaults are the published recipe."""
+
+    fit: FitConfig = FitConfig(steps=8000, batch_size=16, seed=1996, clip_norm=1.0)
+    """Steps, batch size, seed, precision, devices."""
+    network: Literal["resnet50", "tiny"] = "resnet50"
+    """Size of the network: the published one, or about three million parameters for two CPU cores."""
+    initial_weights: Path | None = None
+    """Backbone weights (DINO ResNet-50 in detectron2 layout) or a whole CUPS network to start from."""
+    learning_rate: float = pydantic.Field(1e-4, gt=0)
+    """Of AdamW, constant after the warm-up."""
+    warmup_steps: int = pydantic.Field(0, ge=0)
+    """Steps over which the learning rate rises linearly to its value (published: none)."""
+    decay_steps: int = pydantic.Field(0, ge=0)
+    """Last steps over which the learning rate falls linearly to zero (published: none)."""
+    weight_decay: float = pydantic.Field(1e-5, ge=0)
+    """Of all parameters but those of normalisations."""
+    drop_loss_threshold: float | None = 0.4
+    """Detections that overlap no object by more than this IoU are not punished; null switches DropLoss off."""
+    class_weighting: bool = False
+    """Weight the semantic loss by class frequencies."""
+    thing_threshold: float = pydantic.Field(0.08, ge=0, lt=1)
+    """Pseudo-classes with a larger share of the moving-pixel ratios are things."""
+    only_non_empty: bool = True
+    """Leave out images without any object."""
+    ignore_unknown_things: bool = False
+    """Thing pixels without an object become void."""
+    stuff_area_limit: int | None = None
+    """Stuff regions with fewer pixels become void in predictions; null keeps the network's own value."""
+    confidence_threshold: float = pydantic.Field(0.5, ge=0, le=1)
+    """Score from which instances are kept in predictions."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Changes to images and labels."""
+
+
+class NetworkTraining(TrainingTask):
+    """Stage 2 as the training loop sees it.
+
+    Args:
+        dataset: images with targets.
+        config: the stage's settings.
+        out: run folder; the finished network is written there.
+        num_things, num_stuff: clusters of the two kinds.
+        class_weights: one weight for each semantic channel; ``None`` weights all alike.
+        score: scores the network during training, by name.
+        facts: what the card of the finished network says about its training.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[TrainingSample],
+        config: TrainConfig,
+        out: Path,
+        num_things: int,
+        num_stuff: int,
+        class_weights: Sequence[float] | None = None,
+        *,
+        score: Callable[[CupsModel], dict[str, float]] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.out, self._dataset = config, out, dataset
+        self._score, self._facts = score, facts or {}
+        self._sizes = num_things, num_stuff, class_weights
+        self._source: list[TrainingSample] | None = None
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Build the one network."""
+        self.network = _build_network(self.config, *self._sizes)
+        return {"network": self.network}
+
+    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """Return AdamW without weight decay for normalisations."""
+        norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for module in networks["network"].modules():
+            own = [p for p in module.parameters(recurse=False) if p.requires_grad]
+            (plain if isinstance(module, norms) else decayed).extend(own)
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return {"network": torch.optim.AdamW(groups, lr=self.config.learning_rate)}
+
+    def before_step(self, step: int) -> None:
+        """Set the learning rate: linear warm-up, constant, linear decay."""
+        config = self.config
+        rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+        left = config.fit.steps - step
+        fall = min(1.0, left / config.decay_steps) if config.decay_steps else 1.0
+        for group in self.optimizer["network"].param_groups:
+            group["lr"] = config.learning_rate * rise * fall
+
+    def after_step(self, step: int) -> None:
+        """Write the network once it is finished: before the last checkpoint, so that no kill can lose it."""
+        if step + 1 == self.config.fit.steps and self.fabric.global_rank == 0:
+            save_model(CupsModel(self.network), self.out / MODEL_FILE, steps=step + 1, **self._facts)
+
+    def validation(self) -> dict[str, float]:
+        """Score the network where labelled images were given."""
+        return {} if self._score is None else self._score(CupsModel(self.network))
+
+    def train_dataset(self) -> Dataset[TrainingSample]:
+        """Return the pseudo-labelled images."""
+        return self._dataset
+
+    def collate(self, samples: list[TrainingSample]) -> list[TrainingSample]:
+        """Keep a batch as a list: its images may differ in size."""
+        return samples
+
+    def training_step(self, batch: list[TrainingSample], step: int) -> dict[str, Tensor]:
+        """Augment the batch and return the losses by their official names."""
+        rank = self.fabric.global_rank
+        generator = generator_of(self.config.fit.seed, "augment", step, rank)
+        device = self.network.pixel_mean.device
+        batch = [sample.to(device) for sample in batch]
+        images, targets = self._augment(batch, step, generator)
+        sampler = RandomSampler(generator_of(self.config.fit.seed, "boxes", step, rank, device=device))
+        losses = self.modules["network"](images, targets, sampler=sampler)
+        self._source = self._discoveries(batch, step)
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    def _augment(
+        self, batch: list[TrainingSample], step: int, generator: torch.Generator
+    ) -> tuple[list[Tensor], list[PanopticTarget]]:
+        settings = self.config.augmentation
+        changed = [augment.flip_and_crop(s.image, s.target, generator, settings.crop_area) for s in batch]
+        source = changed if self._pastes_labels(step) else [(s.image, s.target) for s in self._source or ()]
+        if settings.most_pasted and source:
+            cutouts = augment.ObjectCutouts(
+                [image for image, _ in source],
+                [target for _, target in source],
+                min_side=settings.paste_min_side,
+            )
+            changed = [
+                augment.copy_paste(
+                    image,
+                    target,
+                    cutouts,
+                    augment.draw_pastes(generator, len(cutouts), settings.most_pasted, settings.paste_scales),
+                )
+                for image, target in changed
+            ]
+        scale = settings.resolutions[int(torch.randint(len(settings.resolutions), (), generator=generator))]
+        height, width = changed[0][0].shape[-2:]
+        size = max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
+        changed = [augment.resize(image, target, size) for image, target in changed]
+        images = [image for image, _ in changed]
+        if settings.photometric:
+            images = [augment.photometric(image, generator) for image in images]
+        return images, [target for _, target in changed]
+
+    def _pastes_labels(self, step: int) -> bool:
+        after = self.config.augmentation.paste_predictions_after
+        return after is None or step < after
+
+    @torch.no_grad()
+    def _discoveries(self, batch: list[TrainingSample], step: int) -> list[TrainingSample] | None:
+        """Return the batch labelled by the network itself, without the objects that were labelled already."""
+        if self._pastes_labels(step + 1) or not self.config.augmentation.most_pasted:
+            return None
+        self.network.eval()
+        predictions = self.network.predict([sample.image for sample in batch])
+        self.network.train()
+        confidence = self.config.augmentation.paste_confidence
+        return [
+            replace(sample, target=label_of(prediction, confidence, exclude=sample.target))
+            for sample, prediction in zip(batch, predictions, strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next step needs besides weights: the copy-paste source."""
+        return {"source": None if self._source is None else [s.state() for s in self._source]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take :meth:`state_dict` back."""
+        source = state["source"]
+        self._source = None if source is None else [TrainingSample.from_state(s) for s in source]
+
+
+def label_of(
+    prediction: PanopticPrediction, confidence: float, exclude: PanopticTarget | None = None
+) -> PanopticTarget:
+    """Turn a prediction into a training target.
+
+    Args:
+        prediction: of one image.
+        confidence: things with a higher score become objects; other things become void.
+        exclude: objects whose box overlaps one of these by IoU 0.5 or more are left out.
+    """
+    cluster, instance = prediction.cluster_maps()
+    num_stuff = prediction.semantic_logits.shape[0] - 1
+    things = [segment for segment in prediction.panoptic.segments if segment.is_thing]
+    num_things = 1 + max((segment.category for segment in things), default=0)
+    weak = [number + 1 for number, segment in enumerate(things) if (segment.score or 0.0) <= confidence]
+    void = torch.isin(instance, torch.as_tensor(weak, device=instance.device))
+    target = build_target(
+        torch.where(void, 255, cluster),
+        torch.where(void, 0, instance),
+        things=range(num_stuff, num_stuff + num_things),
+        stuff=range(num_stuff),
+    )
+    if exclude is None or not len(exclude) or not len(target):
+        return target
+    known = (box_iou(target.boxes, exclude.boxes) >= 0.5).any(dim=1)
+    new_id = torch.cat([known.new_zeros(1, dtype=torch.long), (~known).long().cumsum(0) * ~known])
+    return replace(
+        target, boxes=target.boxes[~known], classes=target.classes[~known], instances=new_id[target.instances]
+    )
+
+
+def train(
+    dataset: PseudoLabelDataset,
+    out: Path,
+    config: TrainConfig,
+    *,
+    overwrite: bool = False,
+    score: Callable[[CupsModel], dict[str, float]] | None = None,
+) -> CupsModel:
+    """Train stage 2 and leave ``model.safetensors`` in the run folder.
+
+    Args:
+        dataset: images with pseudo-labels.
+        out: run folder; an unfinished run in it is continued exactly.
+        config: the stage's settings.
+        overwrite: start anew where a run with other settings was.
+        score: scores the network during training, by name.
+
+    Raises:
+        DataError: no class of the pseudo-labels is a thing, or no image has an object.
+    """
+    split = dataset.split
+    if not split.things:
+        raise DataError(
+            f"the pseudo-labels in {dataset.labels} have no thing class: no class lies mostly in moving objects.",
+            hint="look at the labelling report; lower the threshold of the thing/stuff split or label more video",
+        )
+    if not len(dataset):
+        raise DataError(
+            f"no image in {dataset.labels} has an object.",
+            hint="look at the labelling report, or train on all images with only_non_empty=false",
+        )
+    weights = channel_weights(split) if config.class_weighting else None
+    facts = {"things": list(split.things), "stuff": list(split.stuff)}
+    task = NetworkTraining(
+        dataset, config, out, len(split.things), len(split.stuff), weights, score=score, facts=facts
+    )
+    return run_training(task, overwrite=overwrite)
+
+
+def run_training(task: NetworkTraining, *, overwrite: bool = False) -> CupsModel:
+    """Run a training task to its end and return its network, which then lies in the run folder."""
+    fit(task, task.config.fit, task.out, settings=task.config, overwrite=overwrite)
+    return load_model(task.out / MODEL_FILE)
+
+
+def channel_weights(split: ThingStuffSplit) -> list[float]:
+    """Return the loss weight of each semantic channel, inverse to its share of the pixels; "thing" comes first."""
+    *stuff, things = split.class_weights
+    return [1 / (max(share, 1e-6) * len(split.class_weights)) for share in (things, *stuff)]
+
+
+def _build_network(
+    config: TrainConfig, num_things: int, num_stuff: int, class_weights: Sequence[float] | None
+) -> PanopticCascadeMaskRCNN:
+    make = PanopticConfig if config.network == "resnet50" else PanopticConfig.tiny
+    settings = make(num_things=num_things, num_stuff=num_stuff)
+    changes: dict[str, Any] = {
+        "confidence_threshold": config.confidence_threshold,
+        "cascade": replace(settings.cascade, drop_loss_threshold=config.drop_loss_threshold),
+        "semantic_class_weights": None if class_weights is None else tuple(class_weights),
+    }
+    if config.stuff_area_limit is not None:
+        changes["stuff_area_limit"] = config.stuff_area_limit
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.fit.seed)
+        network = PanopticCascadeMaskRCNN(replace(settings, **changes))
+    if config.initial_weights is not None:
+        state = load_checkpoint(config.initial_weights).state_dict
+        if "stem.conv1.weight" in state:
+            load_backbone(network, state)
+        else:
+            network.load_state_dict(panoptic_from_checkpoint(state, network.config).state_dict())
+    return network
