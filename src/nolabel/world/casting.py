@@ -17,7 +17,7 @@ from nolabel.world.noise import value_noise_nearest
 from nolabel.world.parts import Shape
 
 NEAR = 0.2  # metres: nothing nearer than this is seen
-PAIRS_AT_ONCE = 1 << 17  # keeps the temporaries of one batch of pairs in the cache of a core
+PAIRS_AT_ONCE = 1 << 16  # keeps the temporaries of one batch of pairs in the cache of a core
 _KEY_EMPTY = (0x7F800000 << 32) | 0xFFFFFFFF  # depth = infinity, no part
 
 
@@ -304,21 +304,22 @@ def shadowed(parts: PlacedParts, points: Tensor, own: Tensor, towards: Tensor) -
     if not len(points):
         return blocked
     point, part = light_pairs(parts, parts.solid.nonzero().squeeze(1), points, towards, cell=1.0)
-    keep = own[point] != part
+    keep = (own[point] != part).nonzero().squeeze(1)
     point, part = point[keep], part[keep]
-    order = parts.shape[part].argsort(stable=True)
-    point, part = point[order], part[order]
-    linear = (parts.to_unit[:, :, :3] @ towards).float()
-    matrix = parts.to_unit.float()
     shapes = parts.shape[part]
-    for kind in torch.unique_consecutive(shapes).tolist():
-        members = (shapes == kind).nonzero().squeeze(1)
-        for chunk in members.split(PAIRS_AT_ONCE):
+    linear = parts.to_unit[:, :, :3] @ towards
+    table = torch.cat([parts.to_unit.reshape(-1, 12), linear], 1).T.float().contiguous()  # (15, N)
+    params, half = parts.params.T.contiguous(), parts.half.T.contiguous()
+    places = points.T.contiguous()
+    for kind in torch.unique(parts.shape).tolist():
+        for chunk in (shapes == kind).nonzero().squeeze(1).split(PAIRS_AT_ONCE):
             who, what = point[chunk], part[chunk]
-            rows = matrix[what]
-            start = ((rows[:, :, :3] @ points[who].unsqueeze(2)).squeeze(2) + rows[:, :, 3]).T.contiguous()
-            direction = linear[what].T.contiguous()
-            enter, leave = intersect(kind, start, direction, parts.params[what].T, parts.half[what].T)
+            values, (x, y, z) = table[:, what], places[:, who]
+            start = values[0:12:4] * x + values[1:12:4] * y + values[2:12:4] * z + values[3:12:4]
+            extra = (
+                (params[:, what], half[:, what]) if kind in (Shape.WEDGE, Shape.FOLIAGE) else (params, half)
+            )
+            enter, leave = intersect(kind, start, values[12:], *extra)
             hit = (leave > 0.02) & ((enter > 0.02) | (leave > 0.05))
             if kind == Shape.FOLIAGE:
                 hit &= enter > 0.02

@@ -90,7 +90,9 @@ def grain(surface: Surface, material: Tensor, seed: Tensor) -> Tensor:
         share = octave / (len(_CELLS) - 1)
         fade = (1.6 - 1.6 * footprint / cell).clamp(0, 1)
         gain = (rows[:, 4] * (1 - share) + rows[:, 5] * share) * fade
-        total = total + gain * value_noise(point / cell + shift * (octave + 1))[:, 0]
+        alive = (gain > 0).nonzero().squeeze(1)  # far surfaces have no fine octaves left
+        noise = value_noise(point[alive] / cell + shift[alive] * (octave + 1), channels=1)[:, 0]
+        total.index_add_(0, alive, gain[alive] * noise)
     return total
 
 

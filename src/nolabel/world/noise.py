@@ -21,12 +21,14 @@ def _volume(device: torch.device) -> Tensor:
     return values.unsqueeze(0).to(device)
 
 
-def value_noise(points: Tensor) -> Tensor:
-    """Trilinear value noise at lattice coordinates (n, 3): two independent channels (n, 2) in [-1, 1]."""
+def value_noise(points: Tensor, channels: int = 2) -> Tensor:
+    """Trilinear value noise at lattice coordinates (n, 3): `channels` (1 or 2) independent ones, (n, c) in [-1, 1]."""
     wrapped = points - (points / SIDE).floor() * SIDE
     grid = (wrapped * (2.0 / SIDE) - 1.0).view(1, -1, 1, 1, 3)
     return (
-        F.grid_sample(_volume(points.device), grid, align_corners=True, padding_mode="border").view(2, -1).T
+        F.grid_sample(_volume(points.device)[:, :channels], grid, align_corners=True, padding_mode="border")
+        .view(channels, -1)
+        .T
     )
 
 

@@ -19,7 +19,7 @@ from nolabel.world.styles import Style, get_style
 from nolabel.world.surfaces import Surface, surface_at
 
 Eye = Literal["left", "right"]
-_SUBPIXELS = ((-0.375, 0.125), (0.125, 0.375), (0.375, -0.125))  # with the centre: a rotated grid
+_SUBPIXELS = ((-0.33, 0.17), (0.33, -0.17))  # with the centre: three levels of grey along either axis
 
 
 @dataclass(frozen=True)

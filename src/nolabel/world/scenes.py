@@ -378,7 +378,7 @@ def _parked(b: _Builder, layout: Layout) -> None:
             if not _at_crossing(layout, z):
                 _two_wheeler(b, kind, Trajectory(x, float(z), float(rng.uniform(-0.6, 0.6))), ridden=False)
         for z in rng.uniform(8, 60, int(rng.integers(1, 5))):
-            x = side * (layout.road_half + float(rng.uniform(0.9, layout.pavement)))
+            x = side * (layout.road_half + float(rng.uniform(0.7, layout.pavement - 1.2)))
             speed = float(rng.uniform(0.9, 1.8)) if rng.random() < 0.75 else 0.0
             heading = float(rng.choice((0.0, np.pi))) if speed else float(rng.uniform(0, 6.28))
             if not _at_crossing(layout, z, 3.0):

@@ -92,7 +92,7 @@ def _contact(parts: PlacedParts, looks: PartLooks, surface: Surface, strength: f
     up = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64, device=left.device)
     point, part = light_pairs(parts, chosen, surface.world[ground], up, cell=1.5, margin=0.7)
     matrix = parts.to_unit.float()[part]
-    unit = (matrix[:, :, :3] @ surface.world[ground][point].unsqueeze(2)).squeeze(2) + matrix[:, :, 3]
+    unit = (matrix[:, :, :3] * surface.world[ground[point]].unsqueeze(1)).sum(2) + matrix[:, :, 3]
     gap = ((unit.abs() - 1) * parts.half[part]).clamp(min=0)
     value = 1 - strength * torch.exp(-((gap**2).sum(1) / 0.14))
     left_ground = left[ground].scatter_reduce(0, point, value, "amin")

@@ -15,7 +15,7 @@ class Style:
     weather: how much of the scene's dusk, overcast, wet and haze is used. reflections: strength of glossy surfaces.
     grime: dirt, patches and cracks. contact: darkness below objects. blur: lens blur (px, standard deviation).
     vignette: darkening of the corners. noise: sensor noise at middle grey (share of full scale).
-    antialias: extra rays per pixel at outlines. filmic: camera-like tone curve instead of plain gamma.
+    antialias: extra rays per pixel at outlines, 0 to 2. filmic: camera-like tone curve instead of plain gamma.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Style:
 
 
 STYLES = {
-    "real": Style("real", 1.0, 0.74, 1.0, 1.0, 1.0, 0.75, 0.5, 0.28, 0.010, 3, True),
+    "real": Style("real", 1.0, 0.74, 1.0, 1.0, 1.0, 0.75, 0.5, 0.28, 0.010, 2, True),
     "synthetic": Style("synthetic", 0.62, 1.65, 0.0, 0.25, 0.0, 0.35, 0.0, 0.0, 0.0, 0, False),
 }
 

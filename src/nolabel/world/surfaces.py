@@ -78,13 +78,13 @@ def surface_at(
 ) -> Surface:
     """Describe the points `world` (n, 3) on `part` (n,), seen along unit directions `view` from `depth` metres."""
     matrix = parts.to_unit.float()[part]
-    unit = (matrix[:, :, :3] @ world.unsqueeze(2)).squeeze(2) + matrix[:, :, 3]
+    unit = (matrix[:, :, :3] * world.unsqueeze(1)).sum(2) + matrix[:, :, 3]
     in_unit = _unit_normal(parts.shape[part], unit, parts.params[part])
     half = parts.half[part]
     metric = in_unit / half
     face = metric.abs().argmax(1)
     facing = metric.gather(1, face.unsqueeze(1)).squeeze(1).sign()
-    normal = (in_unit.unsqueeze(1) @ matrix[:, :, :3]).squeeze(1)
+    normal = (in_unit.unsqueeze(2) * matrix[:, :, :3]).sum(1)
     normal = torch.nn.functional.normalize(normal, dim=1)
     cosine = -(normal * view).sum(1, keepdim=True)
     normal = normal * torch.where(cosine < 0, -1.0, 1.0)

@@ -12,6 +12,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,13 +133,14 @@ def _cityscapes_files(
     s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
 ) -> Iterator[_File]:
     left, right = eyes
+    left_png, right_png = cache(lambda: image_png(left())), cache(lambda: image_png(right()))
     stem = f"{s.city}_{scene:06d}_{index:06d}"
 
     def path(package: str, kind: str | None = None, suffix: str = "png") -> str:
         return f"{package}/{s.split}/{s.city}/{stem}_{kind or package}.{suffix}"
 
-    yield path("leftImg8bit_sequence", "leftImg8bit"), lambda: image_png(left())
-    yield path("rightImg8bit_sequence", "rightImg8bit"), lambda: image_png(right())
+    yield path("leftImg8bit_sequence", "leftImg8bit"), left_png
+    yield path("rightImg8bit_sequence", "rightImg8bit"), right_png
     if s.disparity:
         yield path("disparity_sequence", "disparity"), lambda: disparity_png(left())
     if s.truth:
@@ -150,8 +152,8 @@ def _cityscapes_files(
         return
     raw = cityscapes_label_ids(CITYSCAPES_19)
 
-    yield path("leftImg8bit"), lambda: image_png(left())
-    yield path("rightImg8bit"), lambda: image_png(right())
+    yield path("leftImg8bit"), left_png
+    yield path("rightImg8bit"), right_png
     yield path("camera", suffix="json"), lambda: encode_json(camera_json(renderer))
     yield path("gtFine", "gtFine_labelIds"), lambda: encode_png(raw[left().semantic.cpu().numpy()])
     yield (
@@ -200,15 +202,15 @@ _LAYOUTS = {"cityscapes": _cityscapes_files, "folder": _folder_files}
 def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Iterator[_File]:
     """Relative path and content maker of every file of one clip; frames are only rendered when a content is made."""
     renderer = Renderer(generate_scene(settings.seed + scene), settings.style, settings.rig, device)
-    cache: dict[tuple[int, str], WorldFrame] = {}
+    rendered: dict[tuple[int, str], WorldFrame] = {}
 
     def eyes(index: int) -> _Eyes:
         def get(eye: Literal["left", "right"]) -> WorldFrame:
-            for old in [key for key in cache if key[0] < index - 1]:
-                del cache[old]
-            if (index, eye) not in cache:
-                cache[index, eye] = renderer.frame(index / settings.rig.fps, eye)
-            return cache[index, eye]
+            for old in [key for key in rendered if key[0] < index - 1]:
+                del rendered[old]
+            if (index, eye) not in rendered:
+                rendered[index, eye] = renderer.frame(index / settings.rig.fps, eye)
+            return rendered[index, eye]
 
         return lambda: get("left"), lambda: get("right")
 
