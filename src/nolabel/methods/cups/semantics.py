@@ -7,6 +7,7 @@ larger than a window, so they are read from the whole image. The distance decide
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -103,8 +104,8 @@ def whole_image_log_probabilities(
     return _log_probabilities_at(code, classifier, (height, width))[0]
 
 
-def _log_probabilities_at(code: Tensor, classifier: Classifier, size: tuple[int, int]) -> Tensor:
-    enlarged = F.interpolate(code, size=tuple(size), mode="bilinear", align_corners=False)
+def _log_probabilities_at(code: Tensor, classifier: Classifier, size: Sequence[int]) -> Tensor:
+    enlarged = F.interpolate(code, size=list(size), mode="bilinear", align_corners=False)
     return classifier.log_probabilities(enlarged)
 
 

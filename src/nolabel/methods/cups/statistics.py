@@ -50,7 +50,8 @@ class PseudoClassStatistics:
     @classmethod
     def zeros(cls, num_classes: int) -> PseudoClassStatistics:
         """Nothing counted yet."""
-        return cls(*(torch.zeros(num_classes, dtype=torch.int64) for _ in range(3)))
+        counts = torch.zeros(3, num_classes, dtype=torch.int64)
+        return cls(counts[0], counts[1], counts[2])
 
     @property
     def num_classes(self) -> int:
@@ -223,8 +224,9 @@ def _from_json(path: Path) -> PseudoClassStatistics:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r} is not {FORMAT!r}")
+        images = int(content["images"])
         counts = [torch.tensor(content[name], dtype=torch.int64) for name in _OFFICIAL_KEYS]
-        return PseudoClassStatistics(*counts, images=int(content["images"]))
+        return PseudoClassStatistics(counts[0], counts[1], counts[2], images)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not a file of pseudo-class counts: {error}",
@@ -239,4 +241,5 @@ def _from_official(path: Path) -> PseudoClassStatistics:
         raise DataError(
             f"{path} lacks {missing[0]!r}", hint="give the folder that the CUPS label generator wrote"
         )
-    return PseudoClassStatistics(*(state[key].long() for key in _OFFICIAL_KEYS.values()))
+    counts = [state[key].long() for key in _OFFICIAL_KEYS.values()]
+    return PseudoClassStatistics(counts[0], counts[1], counts[2])

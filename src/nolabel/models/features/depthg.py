@@ -45,6 +45,7 @@ class DinoViT(nn.Module):
         """Map normalised (B, 3, H, W), sides multiples of the patch, to (B, E, H / patch, W / patch)."""
         rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
         vit = self.transformer
+        assert vit.cls_token is not None  # only a timm option can take it away
         patches = vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([vit.cls_token.expand(len(images), -1, -1), patches], dim=1)
         tokens = vit.norm(vit.blocks(tokens + self._positions(rows, columns)))
@@ -53,7 +54,7 @@ class DinoViT(nn.Module):
     def _positions(self, rows: int, columns: int) -> Tensor:
         """Position embedding for a grid of tokens; DINO interpolates with scale factors, not with sizes."""
         embedding = self.transformer.pos_embed
-        assert embedding is not None  # only a timm option can take it away
+        assert embedding is not None  # as above
         side = round((embedding.shape[1] - 1) ** 0.5)
         if rows == columns == side:
             return embedding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import timm
 import torch
@@ -40,6 +41,7 @@ class TimmFeatures(FeatureExtractor):
             raise ConfigError(
                 f"timm has no model {architecture!r}", hint=f"near names: {', '.join(near) or 'none'}"
             )
+        self.network: Any  # timm's models share no typed interface
         self.is_transformer = "vit" in architecture
         if self.is_transformer:
             self.network = timm.create_model(
@@ -48,7 +50,7 @@ class TimmFeatures(FeatureExtractor):
             self.cell = int(self.network.patch_embed.patch_size[0])
             self.channels = int(self.network.num_features)
         else:
-            probe = timm.create_model(architecture, pretrained=False, features_only=True)
+            probe: Any = timm.create_model(architecture, pretrained=False, features_only=True)
             reductions = probe.feature_info.reduction()
             level = max((i for i, r in enumerate(reductions) if r <= max_stride), default=0)
             self.network = timm.create_model(
