@@ -38,14 +38,14 @@ def test_descriptors_react_to_texture_colour_and_geometry_apart() -> None:
     grey = torch.full((1, 3, 32, 48), 0.5)
     base = extractor(grey, flat_geometry(0.0))
     stripes = grey.clone()
-    stripes[..., ::4] = 0.6
+    stripes[..., ::4] = 0.8
     for changed in (
         extractor(stripes, flat_geometry(0.0)),
         extractor(grey * torch.tensor([1.0, 0.6, 0.6])[:, None, None], flat_geometry(0.0)),
         extractor(grey, flat_geometry(2.0)),
     ):
         difference = (changed - base).abs().mean((0, 2, 3))
-        assert difference.max() > 0.2
+        assert difference.max() > 0.1
         assert (difference < 1e-4).any()
 
 

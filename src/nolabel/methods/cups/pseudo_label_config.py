@@ -47,11 +47,11 @@ class SemanticConfig(Config):
     """0 keeps the variances of the axes, 1 makes them equal."""
     lift: float | None = Field(default=None, ge=0)
     """0 compares directions of features, larger values their distances; null chooses by the features."""
-    balance: float = Field(default=0.5, gt=0, le=1)
+    balance: float = Field(default=0.4, gt=0, le=1)
     """Power of the number of samples in what they count: below 1, rare kinds of surface get clusters too."""
-    sharpness: float = Field(default=15.0, gt=0)
+    sharpness: float = Field(default=8.0, gt=0)
     """Factor of the cosines in the class probabilities."""
-    restarts: int = Field(default=4, ge=1)
+    restarts: int = Field(default=10, ge=1)
     """Runs of k-means, of which the best is kept."""
 
 

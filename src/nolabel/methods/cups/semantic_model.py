@@ -34,7 +34,7 @@ from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safet
 from nolabel.weights.layouts import depthg, dino, raft_small, raft_smurf
 
 CLUSTER_FILE = "clusters.safetensors"
-DESCRIPTOR_LIFT = 1.5  # hand-made descriptors carry meaning in their length, learned features in direction
+DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Dense descriptors without any training: colour, texture, place and, with stereo, geometry.
+"""Dense descriptors without any training: colour, contrast, place and, with stereo, geometry.
 
 They stand in where no learned features are at hand, so that the whole pipeline runs without a download. Each
 group of channels is scaled so that a typical difference between two kinds of surface has length about one.
@@ -14,43 +14,48 @@ from torch.nn import functional as F
 
 from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
 
-ORIENTATIONS = 4
-TEXTURE_SCALES = (1.0, 2.5)  # standard deviations of the derivative filters, pixels
+COLOUR_CHANNELS, CONTRAST_CHANNELS, GEOMETRY_CHANNELS = 5, 3, 6
+ROW_WEIGHT = 1.4  # rows run from -1 (top) to 1 (bottom)
 
 
 class DenseDescriptors(FeatureExtractor):
-    """Colour statistics, oriented texture energies, position and stereo geometry on a grid of 4-pixel cells.
+    """Colour, local contrast, position and stereo geometry on a grid of 4-pixel cells.
+
+    The weights were chosen on streets of the procedural world, where the clusters of these channels follow the
+    kinds of surface far better than those of colours do: hue counts more than lightness, lightness counts
+    relative to the image, and heights count as steps (ground, knee, storey) rather than as metres.
 
     Args:
-        colour: weight of the colour means (2 scales) and deviations.
-        texture: weight of the oriented gradient energies.
+        colour: weight of the mean colours, absolute and relative to the image's median.
+        contrast: weight of the deviations of the colours in the surroundings.
         place: weight of the image row.
-        geometry: weight of height, depth and orientation of the surface; they are zero without stereo.
+        geometry: weight of height, depth and orientation of the surface; without stereo these channels are zero.
     """
 
     uses_windows = False
     uses_geometry = True
 
     def __init__(
-        self, colour: float = 1.0, texture: float = 0.7, place: float = 0.7, geometry: float = 1.0
+        self, colour: float = 1.0, contrast: float = 1.0, place: float = 1.0, geometry: float = 1.0
     ) -> None:
         super().__init__()
-        self.weights = {"colour": colour, "texture": texture, "place": place, "geometry": geometry}
+        self.weights = {"colour": colour, "contrast": contrast, "place": place, "geometry": geometry}
         self.stride = 4
-        self.channels = 9 + len(TEXTURE_SCALES) * (ORIENTATIONS + 1) + 1 + 5
+        self.channels = COLOUR_CHANNELS + CONTRAST_CHANNELS + 1 + GEOMETRY_CHANNELS
 
     def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
         """Return the descriptors (B, channels, ceil(H / 4), ceil(W / 4)) of (B, 3, H, W) images in [0, 1]."""
         lab = lab_colours(images) / 50.0  # lightness 0..2, opponent colours about -1..1
+        cell = _cell_means(lab, self.stride)
         groups = [
-            self.weights["colour"] * _colour_statistics(lab, self.stride),
-            self.weights["texture"] * _texture_energies(lab[:, :1], self.stride),
+            self.weights["colour"] * _colours(cell),
+            self.weights["contrast"] * _contrasts(lab, cell, self.stride),
         ]
-        batch, _, rows, columns = groups[0].shape
+        batch, _, rows, columns = cell.shape
         row = torch.linspace(-1, 1, rows, device=images.device)[None, None, :, None]
-        groups.append(self.weights["place"] * row.expand(batch, 1, rows, columns))
+        groups.append(self.weights["place"] * ROW_WEIGHT * row.expand(batch, 1, rows, columns))
         if geometry is None:
-            groups.append(images.new_zeros(batch, 5, rows, columns))
+            groups.append(images.new_zeros(batch, GEOMETRY_CHANNELS, rows, columns))
         else:
             groups.append(self.weights["geometry"] * _geometry_channels(geometry, (rows, columns)))
         return torch.cat(groups, dim=1)
@@ -72,43 +77,39 @@ def lab_colours(images: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
-def _colour_statistics(lab: Tensor, stride: int) -> Tensor:
-    """Mean colour of the cell and of a wider surround, and the deviation in the surround: (B, 9, h, w)."""
-    cell = F.avg_pool2d(lab, stride, ceil_mode=True, count_include_pad=False)
-    square = F.avg_pool2d(lab.square(), stride, ceil_mode=True, count_include_pad=False)
+def _cell_means(maps: Tensor, stride: int) -> Tensor:
+    return F.avg_pool2d(maps, stride, ceil_mode=True, count_include_pad=False)
+
+
+def _colours(cell: Tensor) -> Tensor:
+    """Opponent colours, and all three relative to the image's median, of cell means (B, 3, h, w): (B, 5, h, w)."""
+    median = cell.flatten(2).median(dim=-1).values[..., None, None]
+    relative = cell - median
+    return torch.cat([4.8 * cell[:, 1:], 2.4 * relative[:, :1], 1.9 * relative[:, 1:]], dim=1)
+
+
+def _contrasts(lab: Tensor, cell: Tensor, stride: int) -> Tensor:
+    """Deviation of the three colours in the surroundings of each cell: (B, 3, h, w)."""
     surround = _blur(cell, 2.0)
-    deviation = (_blur(square, 2.0) - surround.square()).clamp(min=1e-6).sqrt()
-    return torch.cat([cell, surround, 3 * deviation], dim=1)
-
-
-def _texture_energies(lightness: Tensor, stride: int) -> Tensor:
-    """Logarithms of gradient energies by scale, and their distribution over orientations: (B, S (O + 1), h, w)."""
-    angles = torch.arange(ORIENTATIONS, device=lightness.device) * (math.pi / ORIENTATIONS)
-    direction = torch.stack([angles.cos(), angles.sin()], dim=1)[:, :, None, None]
-    found = []
-    for scale in TEXTURE_SCALES:
-        smooth = F.pad(_blur(lightness, scale), [1, 1, 1, 1], mode="replicate")
-        across = (smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]) / 2
-        down = (smooth[..., 2:, 1:-1] - smooth[..., :-2, 1:-1]) / 2
-        energy = F.conv2d(torch.cat([across, down], dim=1), direction).square()
-        pooled = _blur(F.avg_pool2d(energy, stride, ceil_mode=True, count_include_pad=False), 1.5)
-        total = pooled.sum(1, keepdim=True)
-        found += [0.25 * (total + 1e-6).log() + 2.0, pooled / (total + 1e-5)]
-    return torch.cat(found, dim=1)
+    variance = _blur(_cell_means(lab.square(), stride), 2.0) - surround.square()
+    return 1.8 * variance.clamp(min=1e-6).sqrt()
 
 
 def _geometry_channels(geometry: SceneGeometry, size: tuple[int, int]) -> Tensor:
-    """Compressed height (fine near the ground, and coarse), log depth, orientation, confidence: (B, 5, h, w)."""
-    height, depth, upward, confidence = F.interpolate(
+    """Soft steps of height, log depth and orientation: (B, 6, h, w)."""
+    height, depth, upward, _ = F.interpolate(
         geometry.stacked(), size=size, mode="bilinear", align_corners=False
     ).chunk(4, dim=1)
+    upward = _blur(upward.clamp(0, 1), 1.5)  # negative: noise on upright surfaces
+    ground = torch.sigmoid((0.12 - height) / 0.05) * torch.sigmoid((upward - 0.5) / 0.15)
     return torch.cat(
         [
-            2 * (height / 0.3).tanh(),
-            1.5 * torch.asinh(height.clamp(-2, 30) / 1.0),
-            0.5 * (depth.clamp(1, 200) / 15).log(),
-            2 * upward * confidence,
-            confidence,
+            3.0 * ground,
+            2.4 * torch.sigmoid((height - 0.4) / 0.1),
+            0.9 * torch.tanh((height - 1.0) / 0.8),
+            2.0 * torch.sigmoid((height - 3.5) / 0.5),
+            0.4 * (depth.clamp(1, 300) / 15).log(),
+            upward,
         ],
         dim=1,
     )
