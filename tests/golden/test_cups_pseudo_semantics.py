@@ -17,7 +17,7 @@ from nolabel.methods.cups.semantics import (
 )
 from nolabel.methods.cups.statistics import PseudoClassStatistics, split_things_and_stuff
 from nolabel.models.dense_crf import crf_image, dense_crf
-from nolabel.models.features.depthg import DepthG, ProbeClassifier
+from nolabel.models.features.depthg import DepthG, ProbeClassifier, network_arguments
 from nolabel.weights.layouts import depthg as layout
 
 pytestmark = pytest.mark.golden
@@ -33,7 +33,7 @@ def assert_relative(actual: torch.Tensor, expected: np.ndarray, tolerance: float
 
 def depthg_network(case: Path) -> DepthG:
     state = layout.to_network(fill_layout(next(case.glob("layout*.json"))))
-    network = DepthG(**layout.network_arguments(state))
+    network = DepthG(**network_arguments(state))
     network.load_state_dict(state)
     return network.eval()
 

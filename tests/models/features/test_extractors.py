@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nolabel.errors import ConfigError, WeightsError
-from nolabel.models.features import DepthG, TimmFeatures, build_features
+from nolabel.models.features import DepthG, TimmFeatures, build_features, network_arguments
 from nolabel.models.features.descriptors import DenseDescriptors, lab_colours
 from nolabel.models.features.extractor import SceneGeometry
 from nolabel.weights.layouts import depthg, dino
@@ -96,7 +96,7 @@ def test_depthg_layout_round_trip() -> None:
     state = depthg.to_network(
         {**official, "linear_probe.weight": torch.zeros(1), "net.lhp.x": torch.zeros(1)}
     )
-    assert depthg.network_arguments(state) == {
+    assert network_arguments(state) == {
         "width": 64, "heads": 1, "depth": 2, "patch": 8, "dim": 10, "num_clusters": 5,
     }  # fmt: skip
     again = build_features("depthg", state)

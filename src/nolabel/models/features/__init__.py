@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nolabel.errors import WeightsError
-from nolabel.models.features.depthg import DepthG, ProbeClassifier
+from nolabel.models.features.depthg import DepthG, ProbeClassifier, network_arguments
 from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
 from nolabel.models.features.stereo_geometry import scene_geometry
@@ -22,6 +22,7 @@ __all__ = [
     "SceneGeometry",
     "TimmFeatures",
     "build_features",
+    "network_arguments",
     "scene_geometry",
 ]
 
@@ -61,10 +62,8 @@ def build_features(
 
 
 def _depthg(weights: Mapping[str, Tensor]) -> DepthG:
-    from nolabel.weights.layouts import depthg
-
     try:
-        network = DepthG(**depthg.network_arguments(weights))
+        network = DepthG(**network_arguments(weights))
         network.load_state_dict(dict(weights))
     except (KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(

@@ -5,6 +5,9 @@ Parameter names are ours; ``nolabel.weights.layouts.depthg`` maps the official c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -16,6 +19,8 @@ from nolabel.models.features.extractor import (
     SceneGeometry,
     resize_to_multiple,
 )
+
+CHANNELS_PER_HEAD = 64  # of every DINO ViT
 
 
 class DinoViT(nn.Module):
@@ -170,3 +175,19 @@ class ProbeClassifier:
     def log_probabilities(self, code: Tensor) -> Tensor:
         """Return the log-probabilities (B, n, h, w) of the probe's clusters."""
         return self.probe.log_probabilities(code, self.sharpness)
+
+
+def network_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the constructor arguments of :class:`DepthG` off the shapes of its state dict."""
+    embedding = state["backbone.transformer.patch_embed.proj.weight"]
+    depth = 1 + max(int(n.split(".")[3]) for n in state if n.startswith("backbone.transformer.blocks."))
+    clusters, dim = state["probe.clusters"].shape
+    width = embedding.shape[0]
+    return {
+        "width": width,
+        "heads": width // CHANNELS_PER_HEAD,
+        "depth": depth,
+        "patch": embedding.shape[-1],
+        "dim": dim,
+        "num_clusters": clusters,
+    }

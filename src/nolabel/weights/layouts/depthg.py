@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +14,6 @@ PREFIXES = (
     ("net.cluster2.2.", "head.output."),
     ("cluster_probe.", "probe."),
 )
-CHANNELS_PER_HEAD = 64  # of every DINO ViT
 
 
 def to_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -35,20 +33,4 @@ def from_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, value in state.items()
         for official, ours in PREFIXES
         if name.startswith(ours)
-    }
-
-
-def network_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Read the constructor arguments of ``DepthG`` off the shapes of a network state dict."""
-    embedding = state["backbone.transformer.patch_embed.proj.weight"]
-    depth = 1 + max(int(n.split(".")[3]) for n in state if n.startswith("backbone.transformer.blocks."))
-    clusters, dim = state["probe.clusters"].shape
-    width = embedding.shape[0]
-    return {
-        "width": width,
-        "heads": width // CHANNELS_PER_HEAD,
-        "depth": depth,
-        "patch": embedding.shape[-1],
-        "dim": dim,
-        "num_clusters": clusters,
     }
