@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +20,7 @@ from nolabel.engine.progress import Progress
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cups.colour_baseline import ColourClusters
 from nolabel.methods.cups.demo_report import write_report
-from nolabel.methods.cups.model_file import CupsModel
+from nolabel.methods.cups.model_file import CupsModel, load_model
 from nolabel.methods.cups.predict import predict_clusters
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
 from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
@@ -105,8 +107,7 @@ def run_demo(out: Path, config: DemoConfig, *, workers: int = 2) -> DemoResult:
     dataset = PseudoLabelDataset(
         videos["train"], labels["train"], summary.split, only_non_empty=config.train.only_non_empty
     )
-    network = train(dataset, out / "network", config.train)
-    supervised = train_supervised(world, out / "supervised", config.train)
+    network, supervised = train_both(dataset, world, out, config.train)
     colours = ColourClusters.fit(
         [videos["train"].image(i)["image"] for i in range(len(videos["train"]))],
         settings.semantics.clusters,
@@ -168,11 +169,30 @@ class GroundTruthDataset(Dataset[TrainingSample]):
         return TrainingSample(sample["name"], torch.as_tensor(sample["image"]), target)
 
 
-def train_supervised(world: Path, out: Path, config: TrainConfig) -> CupsModel:
+def train_both(
+    dataset: PseudoLabelDataset, world: Path, out: Path, config: TrainConfig
+) -> tuple[CupsModel, CupsModel]:
+    """Train on pseudo-labels and, with the same budget, on ground truth.
+
+    The two run side by side in processes of one thread each: small networks gain little from more threads.
+    """
+    with ProcessPoolExecutor(
+        2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        jobs = [
+            pool.submit(train, dataset, out / "network", config),
+            pool.submit(train_supervised, world, out / "supervised", config),
+        ]
+        for job in jobs:
+            job.result()
+    return load_model(out / "network"), load_model(out / "supervised")
+
+
+def train_supervised(world: Path, out: Path, config: TrainConfig) -> None:
     """Train the same network with the same budget on ground truth."""
     dataset = GroundTruthDataset(CityscapesPanoptic(world, "train", SPACE.name))
     task = NetworkTraining(dataset, config, out, len(SPACE.things), len(SPACE.stuff))
-    return run_training(task)
+    run_training(task, progress=False)
 
 
 def without_instances(clusters: Tensor) -> Tensor:

@@ -274,6 +274,7 @@ def train(
     *,
     overwrite: bool = False,
     score: Callable[[CupsModel], dict[str, float]] | None = None,
+    progress: bool = True,
 ) -> CupsModel:
     """Train stage 2 and leave ``model.safetensors`` in the run folder.
 
@@ -283,6 +284,7 @@ def train(
         config: the stage's settings.
         overwrite: start anew where a run with other settings was.
         score: scores the network during training, by name.
+        progress: show progress on standard error.
 
     Raises:
         DataError: no class of the pseudo-labels is a thing, or no image has an object.
@@ -303,12 +305,12 @@ def train(
     task = NetworkTraining(
         dataset, config, out, len(split.things), len(split.stuff), weights, score=score, facts=facts
     )
-    return run_training(task, overwrite=overwrite)
+    return run_training(task, overwrite=overwrite, progress=progress)
 
 
-def run_training(task: NetworkTraining, *, overwrite: bool = False) -> CupsModel:
+def run_training(task: NetworkTraining, *, overwrite: bool = False, progress: bool = True) -> CupsModel:
     """Run a training task to its end and return its network, which then lies in the run folder."""
-    fit(task, task.config.fit, task.out, settings=task.config, overwrite=overwrite)
+    fit(task, task.config.fit, task.out, settings=task.config, overwrite=overwrite, progress=progress)
     return load_model(task.out / MODEL_FILE)
 
 
