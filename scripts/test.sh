@@ -8,5 +8,5 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1  # two test processes share the cores
 .venv/bin/ruff format --check .
 .venv/bin/lint-imports
 .venv/bin/mypy
-.venv/bin/mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
+NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet --site-dir "$(mktemp -d)"
 exec .venv/bin/python -m pytest -n "${NOLABEL_TEST_PROCESSES:-2}" --dist worksteal "$@"
