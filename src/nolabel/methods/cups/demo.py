@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -179,7 +179,7 @@ def train_both(
     with ProcessPoolExecutor(
         2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        jobs = [
+        jobs: list[Future[Any]] = [
             pool.submit(train, dataset, out / "network", config),
             pool.submit(train_supervised, world, out / "supervised", config),
         ]

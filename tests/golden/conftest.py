@@ -1,0 +1,8 @@
+"""Show the values of failed comparisons in the part modules, too."""
+
+import pytest
+
+for part in ("average", "datasets", "labels", "metrics", "network", "training_data"):
+    pytest.register_assert_rewrite(f"golden.cups_model_{part}")
+for part in ("metrics", "motion", "semantics", "stereo_video"):
+    pytest.register_assert_rewrite(f"golden.cups_pseudo_{part}")
