@@ -93,3 +93,9 @@ class PseudoLabelConfig(Config):
     """Every image draws from its own generator, seeded by this and its name."""
     reference_compat: bool = False
     """Repeat the original's quirks of semantics and fusion (those of the proposals have their own switch)."""
+
+    def without_paths(self) -> PseudoLabelConfig:
+        """Return the settings without the places of files: these count by their content, wherever they lie."""
+        motion = self.motion.model_copy(update={"weights": None})
+        semantics = self.semantics.model_copy(update={"weights": None, "cluster_file": None})
+        return self.model_copy(update={"motion": motion, "semantics": semantics})

@@ -129,7 +129,7 @@ class PseudoLabelTask:
     @property
     def fingerprint(self) -> str:
         """Hash of settings, data and weights."""
-        parts = (self.config.fingerprint(), self.data.fingerprint, *self.weights_hashes)
+        parts = (self.config.without_paths().fingerprint(), self.data.fingerprint, *self.weights_hashes)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def items(self) -> Sequence[str]:

@@ -193,13 +193,13 @@ def stereo_geometry_of(left: Tensor, right: Tensor, calibration: StereoCalibrati
 
 
 def _fit_fingerprint(data: StereoVideoDataset, config: PseudoLabelConfig) -> str:
-    settings = config.semantics
+    settings = config.without_paths()
     parts = (
-        settings.model_dump_json(),
-        config.motion.model_dump_json(),
+        settings.semantics.model_dump_json(),
+        settings.motion.model_dump_json(),
         str(config.seed),
         data.fingerprint,
-        weights_hash(settings.weights),
+        weights_hash(config.semantics.weights),
         weights_hash(config.motion.weights),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
