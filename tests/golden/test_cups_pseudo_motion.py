@@ -315,7 +315,7 @@ def test_sf2se3_full(case: Path) -> None:
     kept = ensembling.matrix_nms(
         recorded[agreed], tensor(outputs["run_scores"])[agreed], CONFIG.nms_sigma, CONFIG.nms_threshold
     )
-    painted = clean_up.paint(recorded[agreed][kept.indices], CONFIG.connectivity, reference_compat=True)
+    painted, _ = clean_up.paint(recorded[agreed][kept.indices], CONFIG.connectivity, reference_compat=True)
     scene_flow, _ = build_scene_flow(motion, camera, allowed, CONFIG)
     final = clean_up.drop_small_objects(
         painted, scene_flow.points_0, camera, CONFIG.min_pixels, CONFIG.min_surface, reference_compat=True

@@ -32,6 +32,7 @@ class ObjectProposals:
 
     Attributes:
         instances: (H, W) int64, 0 = no object, 1..N.
+        scores: (N,) in [0, 1] of the instances 1..N (posterior of the motion, decayed by overlaps).
         depth: (H, W) float32 metres, 0 = unknown.
         valid: (H, W) bool, pixels with trusted scene flow.
         motion_labels: (H, W) int64, motions of the first run, 0 = background or unknown.
@@ -39,6 +40,7 @@ class ObjectProposals:
     """
 
     instances: Tensor
+    scores: Tensor
     depth: Tensor
     valid: Tensor
     motion_labels: Tensor
@@ -99,7 +101,8 @@ def object_proposals(
     empty = torch.zeros((height, width), dtype=torch.int64, device=valid.device)
     if report["valid_pixels"] < max(1, config.min_valid_pixels):
         report["emptied_by"] = "validity"
-        return ObjectProposals(empty, scene_flow.depth, scene_flow.valid, empty, report)
+        scores = torch.zeros(0, device=valid.device)
+        return ObjectProposals(empty, scores, scene_flow.depth, scene_flow.valid, empty, report)
     segmenter = MotionSegmenter(scene_flow, noise, config)
     runs = [segmenter.run(draws) for _ in range(config.runs if config.variant == "ensembled" else 1)]
     report["motions"] = [len(run.motions) for run in runs]
@@ -107,26 +110,26 @@ def object_proposals(
     labels = runs[0].labels
     if config.variant == "vanilla":
         instances = _consecutive(labels)
+        scores = torch.ones(int(instances.max()), device=valid.device)
         report["emptied_by"] = None if instances.any() else "motion"
     else:
         masks = torch.cat([run.proposals.masks for run in runs])
         scores = torch.cat([run.proposals.scores for run in runs])
-        instances = _ensemble(masks, scores, scene_flow, config, report)
+        instances, scores = _ensemble(masks, scores, scene_flow, config, report)
     report["objects"] = int(instances.max())
-    return ObjectProposals(instances, scene_flow.depth, scene_flow.valid, labels, report)
+    return ObjectProposals(instances, scores, scene_flow.depth, scene_flow.valid, labels, report)
 
 
 def _ensemble(
     masks: Tensor, scores: Tensor, scene_flow: SceneFlow, config: ObjectProposalConfig, report: dict[str, Any]
-) -> Tensor:
-    """Reduce the proposals (P, H, W) of all runs to one instance map and write the counts to ``report``."""
+) -> tuple[Tensor, Tensor]:
+    """Reduce the proposals (P, H, W) of all runs to instances (H, W) and scores (N,); count in ``report``."""
     agreed = mean_votes(masks) >= config.min_agreement * config.runs
     masks, scores = masks[agreed], scores[agreed]
-    kept = matrix_nms(masks, scores, config.nms_sigma, config.nms_threshold) if len(masks) else None
-    chosen = masks[kept.indices] if kept is not None else masks
-    instances = paint(chosen, config.connectivity, config.reference_compat)
+    kept = matrix_nms(masks, scores, config.nms_sigma, config.nms_threshold)
+    painted, order = paint(masks[kept.indices], config.connectivity, config.reference_compat)
     instances = drop_small_objects(
-        instances,
+        painted,
         scene_flow.points_0,
         scene_flow.camera,
         config.min_pixels,
@@ -137,12 +140,16 @@ def _ensemble(
         "motion": sum(report["motions"]),
         "components": sum(report["proposals"]),
         "agreement": len(masks),
-        "nms": len(chosen),
+        "nms": len(kept.indices),
         "size": int(instances.max()),
     }
     report["agreed"], report["distinct"] = stages["agreement"], stages["nms"]
     report["emptied_by"] = next((stage for stage, count in stages.items() if count == 0), None)
-    return instances
+    # Every pixel of a final instance was painted with one mask: look its score up through the pixels.
+    of_painted = torch.cat([kept.scores.new_zeros(1), kept.scores[order]])
+    of_instance = kept.scores.new_zeros(stages["size"] + 1)
+    of_instance.scatter_(0, instances.flatten(), of_painted[painted.flatten()])
+    return instances, of_instance[1:]
 
 
 def _consecutive(labels: Tensor) -> Tensor:

@@ -15,10 +15,12 @@ from nolabel.structures import StereoCalibration
 def fill_holes(mask: Tensor, connectivity: int, reference_compat: bool = False) -> Tensor:
     """Fill holes of a mask (H, W), and background pieces that it cuts off from the largest one.
 
-    ``reference_compat``: as the original, an object larger than every background piece counts as background, and
-    everything but the object becomes the object.
+    ``connectivity`` is the object's; its holes are connected the other way (8-connected objects close diagonal
+    gaps). ``reference_compat``: as the original, holes are connected the same way, and an object larger than
+    every background piece counts as background, so that everything but the object becomes the object.
     """
-    outside, count = ndimage.label(~mask.cpu().numpy(), structure=NEIGHBOURHOODS[connectivity])
+    hole_connectivity = connectivity if reference_compat else 12 - connectivity
+    outside, count = ndimage.label(~mask.cpu().numpy(), structure=NEIGHBOURHOODS[hole_connectivity])
     if count == 0:
         return mask
     sizes = np.bincount(outside.ravel())
@@ -27,16 +29,20 @@ def fill_holes(mask: Tensor, connectivity: int, reference_compat: bool = False) 
     return torch.from_numpy(outside != sizes.argmax()).to(mask.device)
 
 
-def paint(masks: Tensor, connectivity: int, reference_compat: bool = False) -> Tensor:
-    """Fill the holes of masks (P, H, W) and paint them into one map (H, W) int64, mask i with id i + 1 by area.
+def paint(masks: Tensor, connectivity: int, reference_compat: bool = False) -> tuple[Tensor, Tensor]:
+    """Fill the holes of masks (P, H, W) and paint them into one map.
 
     Smaller objects lie over larger ones; with ``reference_compat`` larger over smaller, as in the original.
+
+    Returns:
+        image (H, W) int64 with ids 1..P in the order of painting (hidden ones are missing), and that order (P,)
+        as indices of ``masks``.
     """
     image = masks.new_zeros(masks.shape[1:], dtype=torch.int64)
     order = masks.flatten(1).sum(dim=1).argsort(stable=True, descending=not reference_compat)
     for index, mask in enumerate(masks[order], start=1):
         image[fill_holes(mask, connectivity, reference_compat)] = index
-    return image
+    return image, order
 
 
 def drop_small_objects(

@@ -25,19 +25,26 @@ class RigidPairs:
         points_1: (N, 3) metres, the same points at t1.
         max_distance: metres within which two points may share a cluster.
         tolerance: metres by which the distance of a rigid pair may change.
+        depth_error: (N,) metres, expected error of each point; it adds to the tolerance (root of squares).
 
     Attributes:
         near, rigid: (N, N) bool.
         joined: (N, N) float32, 1 where a pair is both.
     """
 
-    def __init__(self, points_0: Tensor, points_1: Tensor, max_distance: float, tolerance: float) -> None:
+    def __init__(
+        self, points_0: Tensor, points_1: Tensor, max_distance: float, tolerance: float, depth_error: Tensor
+    ) -> None:
         near, rigid = [], []
-        for rows_0, rows_1 in zip(points_0.split(ROWS_AT_ONCE), points_1.split(ROWS_AT_ONCE), strict=True):
+        variance = depth_error.square()
+        for start in range(0, len(points_0), ROWS_AT_ONCE):
+            block = slice(start, start + ROWS_AT_ONCE)
+            rows_0, rows_1 = points_0[block], points_1[block]
             distance_0 = (rows_0[:, None] - points_0[None]).norm(dim=-1)
             distance_1 = (rows_1[:, None] - points_1[None]).norm(dim=-1)
             near.append(distance_0 <= max_distance)
-            rigid.append((distance_0 - distance_1).abs() <= tolerance)
+            allowed = (tolerance**2 + variance[block, None] + variance[None]).sqrt()
+            rigid.append((distance_0 - distance_1).abs() <= allowed)
         self.near = torch.cat(near)
         self.rigid = torch.cat(rigid)
         self.joined = (self.near & self.rigid).float()

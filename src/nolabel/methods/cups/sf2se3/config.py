@@ -57,6 +57,9 @@ class ObjectProposalConfig(Config):
     """Metres between two points of a cluster at most."""
     rigid_tolerance: float = Field(default=0.03, gt=0)
     """Metres by which the distance of two points of a cluster may change."""
+    disparity_jitter: float = Field(default=0.1, ge=0)
+    """Pixels (scaled by length) of disparity error between the two frames. It widens ``rigid_tolerance`` by the
+    depth error it makes, without which far objects never form clusters. Not used with ``reference_compat``."""
     inlier_threshold: float = Field(default=0.0455, gt=0, lt=1)
     """Soft inliers above it are hard inliers (2 standard deviations)."""
     min_gain: float = Field(default=0.0015, ge=0)
@@ -72,6 +75,9 @@ class ObjectProposalConfig(Config):
 
     max_turn: float = Field(default=0.02, gt=0)
     """``reference_compat`` only: objects that turn against the background by more than twice this (radians) go."""
+    max_background_share: float = Field(default=0.7, ge=0, le=1)
+    """Proposals go if the background's motion explains more than this share of their pixels. Not used with
+    ``reference_compat``."""
     min_component: int = Field(default=128, ge=1)
     """Pixels (scaled by area) of a connected proposal at least."""
     connectivity: Literal[4, 8] = 8
@@ -100,6 +106,8 @@ class ObjectProposalConfig(Config):
                 "min_valid_pixels": round(self.min_valid_pixels * area),
                 "min_noise": self.min_noise * length,
                 "max_noise": self.max_noise * length,
+                "disparity_jitter": self.disparity_jitter * length,
+                "grid_scale": min(1.0, self.grid_scale / math.sqrt(length)),
                 "min_component": max(1, round(self.min_component * area)),
                 "min_pixels": max(1, round(self.min_pixels * area)),
             }

@@ -38,6 +38,8 @@ def matrix_nms(masks: Tensor, scores: Tensor, sigma: float, threshold: float) ->
         threshold: least decayed score.
     """
     order = scores.argsort(descending=True, stable=True)
+    if not len(order):
+        return Suppressed(order, scores)
     covered = masks.any(dim=0)
     flat = masks[order][:, covered].float()
     areas = flat.sum(dim=1)

@@ -100,7 +100,11 @@ class MotionSegmenter:
         self.grid_points, self.grid = scene_flow.on_grid(config.grid_scale)
         points = self.grid_points
         self.pairs = RigidPairs(
-            points.points_0, points.points_1, config.cluster_radius, config.rigid_tolerance
+            points.points_0,
+            points.points_1,
+            config.cluster_radius,
+            config.rigid_tolerance,
+            self._depth_error(points),
         )
         self.neighbours = NeighbourGraph(points.points_0, config.neighbour_sigma, config.inlier_threshold)
         device = points.valid.device
@@ -116,10 +120,12 @@ class MotionSegmenter:
             nothing = Proposals(empty.bool()[None][:0], empty.new_zeros(0, dtype=torch.float32))
             return SegmentedMotion(empty, self.pixels.points_0.new_zeros(0, 4, 4), nothing)
         labels, posterior = self.label_pixels(objects)
-        kept = self.drop_background(labels, objects.motions)
-        return SegmentedMotion(
-            self._image(labels), objects.motions, self.connected_proposals(kept, posterior)
-        )
+        if self.config.reference_compat:
+            labels_kept = self.drop_turning(labels, objects.motions)
+            proposals = self.connected_proposals(labels_kept, posterior)
+        else:
+            proposals = self.drop_static(self.connected_proposals(labels, posterior), objects.motions[0])
+        return SegmentedMotion(self._image(labels), objects.motions, proposals)
 
     def find_objects(self, draws: Draws) -> MovingObjects | None:
         """Search motions greedily; return them by decreasing gain (the first is the dominant motion) or None."""
@@ -215,16 +221,27 @@ class MotionSegmenter:
         posterior = (best - likelihood.logsumexp(dim=0)).exp()
         return torch.where(supported, labels, 0), posterior
 
-    def drop_background(self, labels: Tensor, motions: Tensor) -> Tensor:
-        """Return the labels with those objects set to 0 that are no moving objects.
+    def drop_turning(self, labels: Tensor, motions: Tensor) -> Tensor:
+        """Return the labels with the objects set to 0 that turn against the background.
 
-        The original compares rotations alone, and the wrong way round: it drops what TURNS against the
-        background (``reference_compat``).
+        The original's background filter (``reference_compat`` only): it compares rotations alone, and keeps
+        objects that move as the background does.
         """
-        if not self.config.reference_compat:
-            return labels
         turns = rotation_value(motions) >= self.config.max_turn
         return torch.where(turns[labels], 0, labels)
+
+    def drop_static(self, proposals: Proposals, background: Tensor) -> Proposals:
+        """Drop proposals whose pixels the background's motion (4, 4) explains, too.
+
+        A static part of the scene that is cut off by depth edges has its own spatial support and a slightly
+        different fit, so it comes out as an object of its own.
+        """
+        soft = self.motion_consensus(self.pixels, background[None]).soft[0]
+        explained = self._image(soft > self.config.inlier_threshold)
+        masks = proposals.masks
+        share = (masks & explained).flatten(1).sum(dim=1) / masks.flatten(1).sum(dim=1).clamp(min=1)
+        moving = share <= self.config.max_background_share
+        return Proposals(masks[moving], proposals.scores[moving])
 
     def connected_proposals(self, labels: Tensor, posterior: Tensor) -> Proposals:
         """Split the labels (N,) of the valid pixels into connected masks; small ones are dropped."""
@@ -241,6 +258,13 @@ class MotionSegmenter:
         if not masks:
             return Proposals(image.bool()[None][:0], posterior[:0])
         return Proposals(torch.stack(masks), torch.stack(scores))
+
+    def _depth_error(self, points: PointFlow) -> Tensor:
+        """Return the depth error (N,) in metres that the disparity jitter makes at each point."""
+        if self.config.reference_compat:
+            return torch.zeros_like(points.points_0[:, 2])
+        camera = points.camera
+        return points.points_0[:, 2].square() * (self.config.disparity_jitter / (camera.fx * camera.baseline))
 
     def _select(self, soft: Tensor, found: MovingObjects | None, max_count: int) -> list[int]:
         previous = None if found is None else found.consensus.soft

@@ -46,8 +46,14 @@ class PointFlow:
 
     def __getitem__(self, index: Tensor) -> PointFlow:
         """Return the points at ``index``."""
-        arrays = (self.points_0, self.points_1, self.pixels, self.flow, self.valid)
-        return PointFlow(*(array[index] for array in arrays), camera=self.camera)
+        return PointFlow(
+            points_0=self.points_0[index],
+            points_1=self.points_1[index],
+            pixels=self.pixels[index],
+            flow=self.flow[index],
+            valid=self.valid[index],
+            camera=self.camera,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,12 @@ class SceneFlow:
     def _flat(
         self, points_0: Tensor, points_1: Tensor, flow: Tensor, valid: Tensor, pixels: Tensor
     ) -> PointFlow:
-        rows = (m.flatten(1).T.contiguous() for m in (points_0, points_1, pixels, flow))
-        return PointFlow(*rows, valid=valid.flatten(), camera=self.camera)
+        def rows(maps: Tensor) -> Tensor:
+            return maps.flatten(1).T.contiguous()
+
+        return PointFlow(
+            rows(points_0), rows(points_1), rows(pixels), rows(flow), valid.flatten(), self.camera
+        )
 
 
 def back_project(depth: Tensor, camera: StereoCalibration) -> Tensor:

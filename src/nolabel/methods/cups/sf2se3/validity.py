@@ -60,7 +60,8 @@ def depth_edges(disparity: Tensor, threshold: float, size: int, reference_compat
         disparity: (H, W) pixels.
         threshold: least gradient magnitude (Sobel weights 1, 2, 1, not normalised) of log(disparity + 0.001).
         size: side of the growing square in pixels (odd).
-        reference_compat: as the original, count the outer ``size // 2`` rows and columns as edges.
+        reference_compat: as the original, count the outer ``size // 2`` rows and columns as edges, and see no
+            edge where two neighbours share the maximum (a clean step between two pixels).
     """
     image = (disparity + 0.001).log()[None, None]
     offsets = torch.arange(-SMOOTHING_RADIUS, SMOOTHING_RADIUS + 1, device=image.device, dtype=image.dtype)
@@ -71,14 +72,14 @@ def depth_edges(disparity: Tensor, threshold: float, size: int, reference_compat
     sobel = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     gradient = F.conv2d(F.pad(smooth, [1] * 4, mode="replicate"), torch.stack([sobel, sobel.T])[:, None])[0]
     magnitude = (gradient.square().sum(dim=0) + 1e-6).sqrt()
-    edges = (_thin(magnitude, gradient) > threshold).float()[None, None]
+    edges = (_thin(magnitude, gradient, reference_compat) > threshold).float()[None, None]
     border = 1.0 if reference_compat else 0.0
     padded = F.pad(edges, [size // 2] * 4, value=border)
     return F.max_pool2d(padded, size, stride=1)[0, 0] > 0
 
 
-def _thin(magnitude: Tensor, gradient: Tensor) -> Tensor:
-    """Keep magnitudes strictly above both neighbours along their direction, rounded to 45 degrees; else 0."""
+def _thin(magnitude: Tensor, gradient: Tensor, strict: bool) -> Tensor:
+    """Keep maxima along their direction, rounded to 45 degrees; else 0. Unless ``strict``, one of a tie stays."""
     sector = (torch.atan2(gradient[1], gradient[0]) * (4 / torch.pi)).round().long() % 4
     padded = F.pad(magnitude, [1] * 4)
     height, width = magnitude.shape
@@ -87,8 +88,10 @@ def _thin(magnitude: Tensor, gradient: Tensor) -> Tensor:
         return padded[1 + dv : 1 + dv + height, 1 + du : 1 + du + width]
 
     directions = ((0, 1), (1, 1), (1, 0), (1, -1))  # by sector: 0, 45, 90, 135 degrees (rows point down)
-    neighbours = torch.stack([torch.maximum(shifted(dv, du), shifted(-dv, -du)) for dv, du in directions])
-    return magnitude * (magnitude > neighbours.gather(0, sector[None])[0])
+    ahead = torch.stack([shifted(dv, du) for dv, du in directions]).gather(0, sector[None])[0]
+    behind = torch.stack([shifted(-dv, -du) for dv, du in directions]).gather(0, sector[None])[0]
+    not_behind = magnitude > behind if strict else magnitude >= behind
+    return magnitude * ((magnitude > ahead) & not_behind)
 
 
 def build_scene_flow(
