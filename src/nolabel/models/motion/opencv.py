@@ -92,9 +92,10 @@ class OpenCVMotion:
                 cv2.copyMakeBorder(np.ascontiguousarray(x), *margin, cv2.BORDER_REPLICATE)
                 for x in (left, right)
             ]
-            disparity = matcher.compute(*padded)[:, levels:].astype(np.float32) / SUBPIXELS
-            disparity = fill_rows(disparity, disparity >= 0)
-            disparity = cv2.medianBlur(disparity, self.median) if self.median else disparity
+            matched = matcher.compute(*padded)[:, levels:].astype(np.float32) / SUBPIXELS
+            disparity = fill_rows(matched, matched >= 0)
+            if self.median:
+                disparity = np.asarray(cv2.medianBlur(disparity, self.median))
             return _refine_disparity(left, right, disparity)
 
 
