@@ -63,3 +63,11 @@ def test_standard_format_puts_stuff_before_things():
     clusters, instance = standard_format(merged, range(4), range(4, 8))
     assert clusters[0, 0] == 4 and clusters[19, 0] == 5 and clusters[0, 19] == 0
     assert instance[0, 0] == 1 and instance[19, 0] == 2 and instance[0, 19] == 0
+
+
+def test_a_detection_may_cover_the_last_channel_completely() -> None:
+    semantic = torch.tensor([[1, 1, 3], [1, 1, 3]])
+    mask = (0, 2, torch.ones(2, 1, dtype=torch.bool))
+    merged = merge_panoptic([mask], torch.tensor([0.9]), torch.tensor([0]), semantic, stuff_area_limit=1)
+    assert [segment.category for segment in merged.segments] == [0, 1]
+    assert merged.ids.tolist() == [[2, 2, 1], [2, 2, 1]]

@@ -119,7 +119,8 @@ def _fill_stuff(
     """Return the completed id map and the semantic channels that got an id, ascending."""
     semantic = semantic.long()
     free = ids == 0
-    areas = torch.bincount(torch.where(free, semantic, 0).flatten(), minlength=1)
+    # Counted over all pixels, so that channels that detections cover completely keep their place with area 0.
+    areas = torch.bincount(semantic.flatten(), weights=free.flatten().double())
     large = areas >= max(stuff_area_limit, 1)
     large[0] = False
     new_id = torch.where(large, num_things + large.cumsum(0), 0).to(ids.dtype)
