@@ -135,7 +135,7 @@ def run_demo(out: Path, config: DemoConfig, *, workers: int = 2) -> DemoResult:
 
 def render(out: Path, config: DemoConfig, workers: int) -> Path:
     """Write the training and the held-out scenes in the Cityscapes layout."""
-    for split, scenes, first in (("train", config.train_scenes, 0), ("val", config.test_scenes, 1_000_000)):
+    for split, scenes, first in (("train", config.train_scenes, 0), ("val", config.test_scenes, 2_000_000)):
         settings = WorldSettings(
             layout="cityscapes",
             style=config.style,
