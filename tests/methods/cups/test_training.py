@@ -19,7 +19,7 @@ from nolabel.config import load_config
 from nolabel.errors import DataError, WeightsError
 from nolabel.methods.cups.model_file import MODEL_FILE, load_model
 from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
-from nolabel.methods.cups.statistics import PseudoClassStatistics, save_statistics
+from nolabel.methods.cups.statistics import STATISTICS_FILE, PseudoClassStatistics, save_statistics
 from nolabel.methods.cups.train import TrainConfig, channel_weights, train
 from nolabel.structures.files import write_png
 
@@ -53,7 +53,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_png(root / "labels" / f"{frame:04d}_semantic.png", semantic)
         write_png(root / "labels" / f"{frame:04d}_instance.png", instance)
         statistics.update(torch.from_numpy(semantic), torch.from_numpy(instance))
-    save_statistics(root / "labels", statistics, 0.08)
+    save_statistics(root / "labels" / STATISTICS_FILE, statistics, 0.08)
     (root / "calibration.yaml").write_text("fx: 80\nfy: 80\ncx: 48\ncy: 32\nbaseline: 0.5\nfps: 10\n")
     return root
 
