@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from nolabel.data import FolderStereoVideo, StereoVideoDataset, open_stereo_video
 from nolabel.errors import DataError
+from nolabel.structures import StereoCalibration
 from nolabel.structures.files import write_json
 
 __all__ = ["open_source", "record_source"]
@@ -16,13 +18,12 @@ SOURCE_FILE = "source.json"
 
 def record_source(labels: Path, video: StereoVideoDataset) -> Path:
     """Write where the video lies and how it was scaled and cropped beside its labels."""
-    calibration = video.pairs[0].calibration
-    given = isinstance(video, FolderStereoVideo) and isinstance(calibration, Path)
+    own = isinstance(video, FolderStereoVideo)
     return write_json(
         labels / SOURCE_FILE,
         {
             "root": str(video.root.resolve()),
-            "calibration": str(calibration.resolve()) if given and isinstance(calibration, Path) else None,
+            "calibration": asdict(video.calibration(0)) if own else None,
             "options": video.options.model_dump(mode="json"),
         },
     )
@@ -47,7 +48,5 @@ def open_source(labels: Path, data: Path | None = None) -> StereoVideoDataset:
         return open_stereo_video(data)
     source = json.loads(path.read_text())
     root = data or Path(source["root"])
-    calibration = (
-        source["calibration"] if source["calibration"] and Path(source["calibration"]).exists() else None
-    )
+    calibration = StereoCalibration(**source["calibration"]) if source["calibration"] else None
     return open_stereo_video(root, calibration=calibration, **source["options"])
