@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from nolabel.engine import ItemResult, label_items
-from nolabel.engine.files import DiskFullError
 from nolabel.errors import DataError, WeightsError
+from nolabel.structures.files import DiskFullError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ and labelling's worker processes do not need it.
 
 from __future__ import annotations
 
-from nolabel.engine.files import DiskFullError, atomic_path, encode_json, encode_png, write_json, write_png
 from nolabel.engine.labelling import (
     Estimate,
     ItemResult,
@@ -19,6 +18,14 @@ from nolabel.engine.labelling import (
 from nolabel.engine.progress import Progress
 from nolabel.engine.run_folder import RunFolder
 from nolabel.engine.seeding import generator_of, seed_of
+from nolabel.structures.files import (
+    DiskFullError,
+    atomic_path,
+    encode_json,
+    encode_png,
+    write_json,
+    write_png,
+)
 
 __all__ = [
     "DiskFullError",

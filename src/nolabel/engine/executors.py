@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from nolabel.engine.files import DiskFullError, encode_json, write_bytes
 from nolabel.engine.seeding import preserved_random_state, seed_everything, seed_of
 from nolabel.errors import DependencyError, NolabelError
+from nolabel.structures.files import DiskFullError, encode_json, write_bytes
 
 if TYPE_CHECKING:
     from nolabel.engine.labelling import ItemResult, LabellingTask

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from nolabel.engine.executors import Job, Reply, Worker, record_path, run_inline, run_processes, run_ray
-from nolabel.engine.files import encode_json, write_bytes, write_json
 from nolabel.engine.progress import Progress, duration
 from nolabel.errors import ConfigError, DataError
+from nolabel.structures.files import encode_json, write_bytes, write_json
 
 __all__ = [
     "Estimate",

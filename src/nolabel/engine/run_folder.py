@@ -26,8 +26,8 @@ from typing import Any
 import torch
 
 from nolabel.config import Config, dump_config
-from nolabel.engine.files import atomic_path, write_bytes, write_json
 from nolabel.errors import ConfigError, TrainingError
+from nolabel.structures.files import atomic_path, write_bytes, write_json
 
 __all__ = ["RunFolder", "settings_identity"]
 

@@ -1,7 +1,7 @@
 """Files that are whole or absent, with the same bytes for the same content.
 
 A process may be killed at any moment: everything is written beside its place and moved there in one step.
-This is the lowest floor that writes files; :mod:`nolabel.engine.files` gives the same functions to stages.
+This is the lowest floor that writes files; every stage above uses these functions.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import torch
 
 from nolabel.config import load_config
 from nolabel.data import FolderStereoVideo
-from nolabel.engine.files import write_png
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
 from nolabel.methods.cups.pseudo_labels import PseudoLabelSummary, generate_pseudo_labels
 from nolabel.methods.cups.statistics import load_statistics, read_labels
 from nolabel.structures import StereoCalibration
+from nolabel.structures.files import write_png
 
 HEIGHT, WIDTH, FRAMES = 64, 128, 4
 CONFIG = load_config(

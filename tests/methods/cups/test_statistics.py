@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nolabel.engine.files import write_png
 from nolabel.errors import DataError
 from nolabel.methods.cups.statistics import (
     PseudoClassStatistics,
@@ -16,6 +15,7 @@ from nolabel.methods.cups.statistics import (
     split_things_and_stuff,
     statistics_from_files,
 )
+from nolabel.structures.files import write_png
 
 
 def counted() -> PseudoClassStatistics:

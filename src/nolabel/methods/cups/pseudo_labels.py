@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from nolabel.config import dump_config
 from nolabel.data import open_stereo_video
 from nolabel.data.stereo import StereoVideoDataset
-from nolabel.engine.files import encode_png, write_bytes
 from nolabel.engine.labelling import Executor, ItemResult, LabellingSummary, label_items, read_records
 from nolabel.engine.seeding import generator_of
 from nolabel.geometry import depth_from_disparity
@@ -58,6 +57,7 @@ from nolabel.methods.cups.statistics import (
 from nolabel.models.dense_crf import crf_image, dense_crf
 from nolabel.models.motion import MotionEstimator, StereoMotion
 from nolabel.structures import StereoVideoSample
+from nolabel.structures.files import encode_png, write_bytes
 
 REFERENCE_BORDER = 32  # columns, whatever the image width
 

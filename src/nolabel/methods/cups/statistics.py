@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nolabel.engine.files import write_json
 from nolabel.errors import DataError
+from nolabel.structures.files import write_json
 from nolabel.weights import load_checkpoint
 
 SEMANTIC_SUFFIX, INSTANCE_SUFFIX = "_semantic.png", "_instance.png"

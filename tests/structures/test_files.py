@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nolabel.engine.files import DiskFullError, atomic_path, encode_png, write_json, write_png
+from nolabel.structures.files import DiskFullError, atomic_path, encode_png, write_json, write_png
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
