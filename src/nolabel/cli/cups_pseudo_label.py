@@ -62,7 +62,7 @@ def pseudo_label(
     )
     # A chosen size replaces the published crop of the layout as well.
     options = {} if scale is None else {"scale": scale, "crop": None}
-    generate_pseudo_labels(
+    summary = generate_pseudo_labels(
         open_stereo_video(data, split=split, calibration=calibration, **options),
         out,
         config,
@@ -73,3 +73,5 @@ def pseudo_label(
         pictures=pictures,
         overwrite=overwrite,
     )
+    if summary.labelling.failed:
+        raise typer.Exit(1)
