@@ -12,11 +12,11 @@ import torch
 
 from engine.fit_tasks import Line
 from nolabel.config import Config
-from nolabel.engine import files
 from nolabel.engine.batches import StepSampler
 from nolabel.engine.fit import FitConfig, fit
 from nolabel.engine.run_folder import RunFolder
 from nolabel.errors import ConfigError, DataError, DependencyError, NolabelError, TrainingError
+from nolabel.structures import files
 
 BASE = {"steps": 12, "batch_size": 4, "accelerator": "cpu", "checkpoint_every": 3, "log_every": 2}
 

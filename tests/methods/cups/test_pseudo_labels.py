@@ -15,6 +15,7 @@ from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
 from nolabel.methods.cups.pseudo_labels import PseudoLabelSummary, generate_pseudo_labels
 from nolabel.methods.cups.statistics import load_statistics, read_labels
+from nolabel.methods.cups.train import TrainConfig
 from nolabel.structures import StereoCalibration
 from nolabel.structures.files import write_png
 
@@ -153,7 +154,10 @@ def test_networks_without_weights_are_refused_before_any_work(video: Path, tmp_p
         run(video, tmp_path, config)
 
 
-@pytest.mark.parametrize("recipe", ["cups/tiny", "cups/cityscapes", "cups/kitti"])
-def test_recipes_are_valid(recipe: str) -> None:
-    config = load_config(PseudoLabelConfig, recipe, section="pseudo_labels")
-    assert config.thing_threshold == 0.08
+@pytest.mark.parametrize(
+    ("recipe", "threshold"), [("cups/tiny", 0.03), ("cups/cityscapes", 0.08), ("cups/kitti", 0.08)]
+)
+def test_recipes_are_valid(recipe: str, threshold: float) -> None:
+    labelling = load_config(PseudoLabelConfig, recipe, section="pseudo_labels")
+    training = load_config(TrainConfig, recipe, section="train")
+    assert labelling.thing_threshold == training.thing_threshold == threshold

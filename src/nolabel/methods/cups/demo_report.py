@@ -97,7 +97,7 @@ def write_report(
         ["class", *(TITLES[name] for name in scores)], per_class, "Percent; 0 where a class never occurs."
     )
     report.heading("How the labels came about")
-    report.paragraph(str(summary))
+    report.paragraph(summary.counts)
     for index in range(min(config.pictured, len(truth))):
         _frame(report, index, config.pseudo_labels, scores, predictors, video, truth)
     report.heading("Commands")

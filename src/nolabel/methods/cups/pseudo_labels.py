@@ -84,16 +84,20 @@ class PseudoLabelSummary:
     empty: dict[str, list[str]]
     report: Path
 
-    def __str__(self) -> str:
+    @property
+    def counts(self) -> str:
+        """How many labels and objects there are and why some images have none, without any path."""
         totals = ", ".join(f"{count} {name}" for name, count in self.totals.items())
         lines = [f"{self.statistics.images} labelled images: {totals}"]
         lines += [
             f"  {len(names)} images without objects because of {stage}, for instance {names[0]}"
             for stage, names in self.empty.items()
         ]
-        lines.append(
-            f"  {len(self.split.things)} thing and {len(self.split.stuff)} stuff classes -> {self.out / STATISTICS_FILE}"
-        )
+        lines.append(f"  {len(self.split.things)} thing and {len(self.split.stuff)} stuff classes")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        lines = [f"{self.counts} -> {self.out / STATISTICS_FILE}"]
         lines += [f"  failed: {name}: {message}" for name, message in self.labelling.failed]
         return "\n".join([*lines, f"  report: {self.report}"])
 
