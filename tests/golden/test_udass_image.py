@@ -1,12 +1,15 @@
-"""UDASS image scores with 19, 16 and 13 classes (golden udass_image/miou)."""
+"""UDASS images: scores with 19, 16 and 13 classes (miou), raw label ids to training ids (label_conversion)."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from golden.support import case_parameters, load_json, load_npz
+from nolabel.labels import raw_table
 from nolabel.metrics import CITYSCAPES_SUBSETS, SemanticQuality
 
 pytestmark = pytest.mark.golden
@@ -56,3 +59,13 @@ def test_subsets_are_those_of_the_benchmark(path):
     meta = load_json(path / "meta.json")
     assert list(CITYSCAPES_SUBSETS["16"]) == meta["classes16"]
     assert list(CITYSCAPES_SUBSETS["13"]) == meta["classes13"]
+
+
+@pytest.mark.parametrize("case", case_parameters("udass_image", "label_conversion"))
+def test_raw_labels_become_training_ids(case: Path) -> None:
+    inputs, outputs = load_npz(case / "input.npz"), load_npz(case / "output.npz")
+    for dataset, raw, converted in (
+        ("gta5", inputs["gta_raw"], outputs["gta_train"]),
+        ("synthia", inputs["synthia_raw_rgb"][..., 0], outputs["synthia_train"]),
+    ):
+        np.testing.assert_array_equal(raw_table(dataset, "cityscapes_19")[raw], converted)
