@@ -1,0 +1,38 @@
+"""``nolabel cups train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nolabel.cli.options import Overrides
+
+
+def train(
+    labels: Annotated[Path, typer.Option(help="Folder written by pseudo-label.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The video that was labelled; default: where it was then.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    settings: Overrides = None,
+) -> None:
+    """Train the panoptic network on pseudo-labels."""
+    from nolabel.config import load_config
+    from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
+    from nolabel.methods.cups.train import TrainConfig
+    from nolabel.methods.cups.train import train as run
+
+    config = load_config(TrainConfig, recipe, settings or (), section="train" if recipe else None)
+    dataset = open_pseudo_labels(
+        labels,
+        data,
+        thing_threshold=config.thing_threshold,
+        only_non_empty=config.only_non_empty,
+        ignore_unknown_things=config.ignore_unknown_things,
+    )
+    run(dataset, out, config, overwrite=overwrite)
+    typer.echo(f"network: {out}    next: nolabel cups predict {out} IMAGES --out predictions")
