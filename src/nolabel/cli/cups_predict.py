@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Device, Threshold
+from nolabel.cli.options import Device, Part, Threshold
 
 
 def predict(
@@ -16,6 +16,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Where the results go.")],
     device: Device = "auto",
     confidence_threshold: Threshold = None,
+    part: Part = "student",
 ) -> None:
     """Predict any images: label maps, instances, COCO panoptic files and overlays."""
     from nolabel.api import load, predict_to_folder
@@ -24,6 +25,7 @@ def predict(
         "cups",
         None if model == "embedded" else model,
         device=device,
+        part=part,
         confidence_threshold=confidence_threshold,
     )
     count = predict_to_folder(pipeline, sources, out)

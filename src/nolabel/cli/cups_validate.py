@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Device, Threshold
+from nolabel.cli.options import Device, Part, Threshold
 
 
 def validate(
@@ -24,6 +24,7 @@ def validate(
     ] = False,
     device: Device = "auto",
     confidence_threshold: Threshold = None,
+    part: Part = "student",
 ) -> None:
     """Score a network on labelled images: clusters are matched with classes, then PQ, SQ, RQ and mIoU."""
     from nolabel.api import load
@@ -33,6 +34,7 @@ def validate(
         "cups",
         None if model == "embedded" else model,
         device=device,
+        part=part,
         confidence_threshold=confidence_threshold,
     )
     scores = validate_on(pipeline.model, data, split=split, space=space, scale=scale, store_alignment=align)

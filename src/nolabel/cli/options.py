@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,3 +11,9 @@ Overrides = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Threshold = Annotated[float | None, typer.Option(help="Score from which instances are kept, 0..1.")]
+Part = Annotated[
+    Literal["student", "teacher"],
+    typer.Option(
+        help="Which network of a self-training checkpoint: the one trained, or its running average."
+    ),
+]
