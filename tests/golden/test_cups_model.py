@@ -5,4 +5,5 @@ from golden.cups_model_datasets import *  # noqa: F403
 from golden.cups_model_labels import *  # noqa: F403
 from golden.cups_model_metrics import *  # noqa: F403
 from golden.cups_model_network import *  # noqa: F403
+from golden.cups_model_self_labels import *  # noqa: F403
 from golden.cups_model_training_data import *  # noqa: F403

@@ -80,7 +80,7 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
         only_non_empty: bool = True,
         ignore_unknown_things: bool = False,
     ) -> None:
-        self._images, self.labels, self.split = images, labels, split
+        self.video, self.labels, self.split = images, labels, split
         self._ignore_unknown_things = ignore_unknown_things
         position = {name: index for index, name in enumerate(images.names)}
         stems = label_stems(labels)
@@ -110,7 +110,7 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
 
     def __getitem__(self, index: int) -> TrainingSample:
         stem, position = self._entries[index]
-        image = torch.as_tensor(self._images.image(position)["image"])
+        image = torch.as_tensor(self.video.image(position)["image"])
         semantic = torch.from_numpy(read_labels(self.labels / f"{stem}{SEMANTIC_SUFFIX}"))
         instances = torch.from_numpy(read_labels(self.labels / f"{stem}{INSTANCE_SUFFIX}"))
         if semantic.shape != image.shape[-2:] or instances.shape != semantic.shape:

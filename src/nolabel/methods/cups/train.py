@@ -11,23 +11,28 @@ import pydantic
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchvision.ops import box_iou
 
-from nolabel.config import Config
 from nolabel.engine.fit import FitConfig, TrainingTask, fit
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import DataError
 from nolabel.methods.cups import augment
+from nolabel.methods.cups.batch_augmentation import (
+    BatchAugmentationConfig,
+    change_colours,
+    change_size,
+    paste_objects,
+)
 from nolabel.methods.cups.checkpoint import load_backbone, panoptic_from_checkpoint
+from nolabel.methods.cups.label_source import record_source
 from nolabel.methods.cups.model_file import MODEL_FILE, CupsModel, load_model, save_model
+from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer, set_learning_rate
 from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
+from nolabel.methods.cups.self_labels import confident_target, without_known
 from nolabel.methods.cups.statistics import ThingStuffSplit
-from nolabel.methods.cups.targets import build_target
 from nolabel.models.detection import RandomSampler
 from nolabel.models.panoptic import (
     PanopticCascadeMaskRCNN,
     PanopticConfig,
-    PanopticPrediction,
     PanopticTarget,
 )
 from nolabel.weights import load_checkpoint
@@ -35,28 +40,18 @@ from nolabel.weights import load_checkpoint
 __all__ = ["AugmentationConfig", "NetworkTraining", "TrainConfig", "train"]
 
 
-class AugmentationConfig(Config):
+class AugmentationConfig(BatchAugmentationConfig):
     """How images and pseudo-labels are changed before each step; the defaults are the published ones."""
 
     crop_area: tuple[float, float] = (0.7, 1.0)
     """Share of the image area that a random window keeps."""
-    most_pasted: int = pydantic.Field(8, ge=0)
-    """Most objects pasted into an image; 0 switches copy-paste off."""
-    paste_scales: tuple[float, float] = (0.25, 1.5)
-    """Size factor of pasted objects."""
-    paste_min_side: int = pydantic.Field(32, ge=1)
-    """Only objects wider and higher than this are pasted, in pixels."""
     paste_predictions_after: int | None = 1000
     """From this step on the network's own new discoveries are pasted instead of pseudo-labels; never if null."""
     paste_confidence: float = pydantic.Field(0.75, ge=0, le=1)
     """Predictions with a higher score are pasted."""
-    resolutions: tuple[float, ...] = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1)
-    """Size factors of which one is drawn for each batch; sizes are rounded to multiples of 32."""
-    photometric: bool = True
-    """Blur, colour jitter and grey images."""
 
 
-class TrainConfig(Config):
+class TrainConfig(OptimisationConfig):
     """Stage-2 training; the defaults are the published recipe."""
 
     fit: FitConfig = FitConfig(steps=8000, batch_size=16, seed=1996, clip_norm=1.0)
@@ -65,14 +60,6 @@ class TrainConfig(Config):
     """Size of the network: the published one, or about three million parameters for two CPU cores."""
     initial_weights: Path | None = None
     """Backbone weights (DINO ResNet-50 in detectron2 layout) or a whole CUPS network to start from."""
-    learning_rate: float = pydantic.Field(1e-4, gt=0)
-    """Of AdamW, constant after the warm-up."""
-    warmup_steps: int = pydantic.Field(0, ge=0)
-    """Steps over which the learning rate rises linearly to its value (published: none)."""
-    decay_steps: int = pydantic.Field(0, ge=0)
-    """Last steps over which the learning rate falls linearly to zero (published: none)."""
-    weight_decay: float = pydantic.Field(1e-5, ge=0)
-    """Of all parameters but those of normalisations."""
     drop_loss_threshold: float | None = 0.4
     """Detections that overlap no object by more than this IoU are not punished; null switches DropLoss off."""
     class_weighting: bool = False
@@ -127,27 +114,12 @@ class NetworkTraining(TrainingTask):
         return {"network": self.network}
 
     def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-        """Return AdamW without weight decay for normalisations."""
-        norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-        decayed: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for module in networks["network"].modules():
-            own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-            (plain if isinstance(module, norms) else decayed).extend(own)
-        groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        return {"network": torch.optim.AdamW(groups, lr=self.config.learning_rate)}
+        """Return the optimizer of the whole network."""
+        return {"network": make_optimizer(networks["network"], self.config)}
 
     def before_step(self, step: int) -> None:
-        """Set the learning rate: linear warm-up, constant, linear decay."""
-        config = self.config
-        rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-        left = config.fit.steps - step
-        fall = min(1.0, left / config.decay_steps) if config.decay_steps else 1.0
-        for group in self.optimizer["network"].param_groups:
-            group["lr"] = config.learning_rate * rise * fall
+        """Set the learning rate."""
+        set_learning_rate(self.optimizer["network"], self.config, step, self.config.fit.steps)
 
     def after_step(self, step: int) -> None:
         """Write the network once it is finished: before the last checkpoint, so that no kill can lose it."""
@@ -184,29 +156,11 @@ class NetworkTraining(TrainingTask):
         settings = self.config.augmentation
         changed = [augment.flip_and_crop(s.image, s.target, generator, settings.crop_area) for s in batch]
         source = changed if self._pastes_labels(step) else [(s.image, s.target) for s in self._source or ()]
-        if settings.most_pasted and source:
-            cutouts = augment.ObjectCutouts(
-                [image for image, _ in source],
-                [target for _, target in source],
-                min_side=settings.paste_min_side,
-            )
-            changed = [
-                augment.copy_paste(
-                    image,
-                    target,
-                    cutouts,
-                    augment.draw_pastes(generator, len(cutouts), settings.most_pasted, settings.paste_scales),
-                )
-                for image, target in changed
-            ]
-        scale = settings.resolutions[int(torch.randint(len(settings.resolutions), (), generator=generator))]
+        changed = paste_objects(changed, source, settings, generator)
         height, width = changed[0][0].shape[-2:]
-        size = max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
-        changed = [augment.resize(image, target, size) for image, target in changed]
-        images = [image for image, _ in changed]
-        if settings.photometric:
-            images = [augment.photometric(image, generator) for image in images]
-        return images, [target for _, target in changed]
+        changed = change_size(changed, [(height, width)] * len(changed), settings, generator)
+        changed = change_colours(changed, settings, generator)
+        return [image for image, _ in changed], [target for _, target in changed]
 
     def _pastes_labels(self, step: int) -> bool:
         after = self.config.augmentation.paste_predictions_after
@@ -222,7 +176,10 @@ class NetworkTraining(TrainingTask):
         self.network.train()
         confidence = self.config.augmentation.paste_confidence
         return [
-            replace(sample, target=label_of(prediction, confidence, exclude=sample.target))
+            replace(
+                sample,
+                target=without_known(confident_target(prediction.panoptic, confidence), sample.target.boxes),
+            )
             for sample, prediction in zip(batch, predictions, strict=True)
         ]
 
@@ -234,37 +191,6 @@ class NetworkTraining(TrainingTask):
         """Take :meth:`state_dict` back."""
         source = state["source"]
         self._source = None if source is None else [TrainingSample.from_state(s) for s in source]
-
-
-def label_of(
-    prediction: PanopticPrediction, confidence: float, exclude: PanopticTarget | None = None
-) -> PanopticTarget:
-    """Turn a prediction into a training target.
-
-    Args:
-        prediction: of one image.
-        confidence: things with a higher score become objects; other things become void.
-        exclude: objects whose box overlaps one of these by IoU 0.5 or more are left out.
-    """
-    cluster, instance = prediction.cluster_maps()
-    num_stuff = prediction.semantic_logits.shape[0] - 1
-    things = [segment for segment in prediction.panoptic.segments if segment.is_thing]
-    num_things = 1 + max((segment.category for segment in things), default=0)
-    weak = [number + 1 for number, segment in enumerate(things) if (segment.score or 0.0) <= confidence]
-    void = torch.isin(instance, torch.as_tensor(weak, device=instance.device))
-    target = build_target(
-        torch.where(void, 255, cluster),
-        torch.where(void, 0, instance),
-        things=range(num_stuff, num_stuff + num_things),
-        stuff=range(num_stuff),
-    )
-    if exclude is None or not len(exclude) or not len(target):
-        return target
-    known = (box_iou(target.boxes, exclude.boxes) >= 0.5).any(dim=1)
-    new_id = torch.cat([known.new_zeros(1, dtype=torch.long), (~known).long().cumsum(0) * ~known])
-    return replace(
-        target, boxes=target.boxes[~known], classes=target.classes[~known], instances=new_id[target.instances]
-    )
 
 
 def train(
@@ -305,7 +231,9 @@ def train(
     task = NetworkTraining(
         dataset, config, out, len(split.things), len(split.stuff), weights, score=score, facts=facts
     )
-    return run_training(task, overwrite=overwrite, progress=progress)
+    model = run_training(task, overwrite=overwrite, progress=progress)
+    record_source(out, dataset.video)  # self-training starts from the same images
+    return model
 
 
 def run_training(task: NetworkTraining, *, overwrite: bool = False, progress: bool = True) -> CupsModel:
