@@ -112,6 +112,8 @@ def load_model(
     config = PanopticConfig.from_dict(card["network"]) if ours else PanopticConfig()
     if confidence_threshold is not None:
         config = replace(config, confidence_threshold=confidence_threshold)
+    if card.get("part") == part:
+        part = "student"  # what was converted is that part alone, and has no prefix any more
     network = panoptic_from_checkpoint(checkpoint.state_dict, config, part=part)
     model = CupsModel(network.to(device), source=path)
     if ours and card.get("alignment"):

@@ -66,6 +66,8 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
         split: which pseudo-classes are things.
         only_non_empty: leave out images without an object of a thing class.
         ignore_unknown_things: thing pixels without an object become void.
+        reference_compat: targets as the original builds them (:func:`~nolabel.methods.cups.targets.build_target`), and
+            images with an object of any class count as not empty.
 
     Raises:
         DataError: no label belongs to any image of the video.
@@ -79,9 +81,11 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
         *,
         only_non_empty: bool = True,
         ignore_unknown_things: bool = False,
+        reference_compat: bool = False,
     ) -> None:
         self.video, self.labels, self.split = images, labels, split
         self._ignore_unknown_things = ignore_unknown_things
+        self._reference_compat = reference_compat
         position = {name: index for index, name in enumerate(images.names)}
         stems = label_stems(labels)
         self._entries = [(stem, position[stem]) for stem in stems if stem in position]
@@ -96,6 +100,8 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
 
     def _has_object(self, stem: str) -> bool:
         instances = torch.from_numpy(read_labels(self.labels / f"{stem}{INSTANCE_SUFFIX}"))
+        if self._reference_compat:
+            return bool((instances > 0).any())
         semantic = torch.from_numpy(read_labels(self.labels / f"{stem}{SEMANTIC_SUFFIX}"))
         things = torch.as_tensor(self.split.things, dtype=semantic.dtype)
         return bool(((instances > 0) & torch.isin(semantic, things)).any())
@@ -124,6 +130,7 @@ class PseudoLabelDataset(Dataset[TrainingSample]):
             self.split.things,
             self.split.stuff,
             ignore_unknown_things=self._ignore_unknown_things,
+            reference_compat=self._reference_compat,
         )
         return TrainingSample(stem, image, target)
 
