@@ -296,3 +296,12 @@ def test_two_processes_equal_one_with_doubled_batch(tmp_path):
     two, one = state(tmp_path / "two"), state(tmp_path / "one")
     torch.testing.assert_close(two["networks"]["student"], one["networks"]["student"], atol=1e-6, rtol=1e-5)
     assert len(two["task"]) == 2 and two["metrics"] == pytest.approx(one["metrics"], abs=1e-5)
+
+
+def test_a_run_says_first_what_it_will_do_and_soon_how_long_it_will_take(tmp_path, capsys):
+    fit(Line(), config(accumulate=2), tmp_path / "run")
+    lines = capsys.readouterr().err.splitlines()
+    parameters = sum(p.numel() for p in Line().networks()["student"].parameters())
+    assert lines[0].startswith("12 steps of 8 of 23 samples (4.17 times each)")
+    assert f"{parameters / 1e6:.1f} million parameters, on cpu" in lines[0]
+    assert sum("s a step: about" in line for line in lines) == 1

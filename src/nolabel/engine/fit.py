@@ -8,15 +8,12 @@ started again gives the weights of one that was not: bit for bit on a CPU.
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -29,7 +26,9 @@ from torch.utils.data import Dataset, default_collate
 from nolabel.config import Config
 from nolabel.engine.batches import StepSampler, make_loader, to_device
 from nolabel.engine.distributed import gather_objects, is_first_process, quiet_fabric
+from nolabel.engine.interrupts import Interrupt, interrupts
 from nolabel.engine.loggers import LoggerName, open_loggers
+from nolabel.engine.outlook import FIRST_STEPS, expected_time, training_outlook
 from nolabel.engine.progress import Progress
 from nolabel.engine.run_folder import RunFolder, settings_identity
 from nolabel.engine.seeding import seed_everything, seed_of
@@ -242,18 +241,27 @@ class _Loop:
             rank=fabric.global_rank,
             processes=fabric.world_size,
         )
-        batches = make_loader(
-            self.task.train_dataset(), self.task.collate, sampler, seed=config.seed, workers=config.workers
-        )
+        dataset = self.task.train_dataset()
+        batches = make_loader(dataset, self.task.collate, sampler, seed=config.seed, workers=config.workers)
         show = self.progress and self.first
         try:
             with (
-                _interrupts() as interrupt,
+                interrupts() as interrupt,
                 Progress("training", config.steps, unit="steps", start=start, enabled=show) as bar,
             ):
                 self.bar, self.loop_began = bar, time.monotonic()
+                samples = config.batch_size * config.accumulate * fabric.world_size
+                device = str(fabric.device)
+                bar.message(
+                    training_outlook(
+                        self.networks, dataset, steps=config.steps, samples_per_step=samples, device=device
+                    )
+                )
                 for step in range(start, config.steps):
                     self.step(step, batches)
+                    if step + 1 == start + FIRST_STEPS < config.steps:
+                        left = config.steps - step - 1
+                        bar.message(expected_time(self.loop_began, FIRST_STEPS, left))
                     self.after(step + 1, interrupt)
         finally:
             for logger in self.loggers:
@@ -349,7 +357,7 @@ class _Loop:
                     stack.enter_context(self.fabric.no_backward_sync(module))  # type: ignore[arg-type]
             yield
 
-    def after(self, done: int, interrupt: _Interrupt) -> None:
+    def after(self, done: int, interrupt: Interrupt) -> None:
         """Log, validate and save after ``done`` steps, and stop if asked to."""
         config = self.config
         last = done == config.steps
@@ -372,7 +380,7 @@ class _Loop:
             )
             raise KeyboardInterrupt
 
-    def any_asked(self, interrupt: _Interrupt) -> bool:
+    def any_asked(self, interrupt: Interrupt) -> bool:
         flag = torch.tensor(float(interrupt.asked), device=self.fabric.device)
         total: Any = self.fabric.all_reduce(flag, reduce_op="sum")
         return bool(total > 0)
@@ -444,28 +452,3 @@ class _Loop:
             }
             self.folder.save(state, keep=self.config.keep)
         self.saved_step = done
-
-
-class _Interrupt:
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def _interrupts() -> Iterator[_Interrupt]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop after the step; a second Ctrl-C stops at once."""
-    state = _Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield state
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        state.asked = True
-        signal.signal(number, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield state
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

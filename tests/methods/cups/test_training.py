@@ -18,9 +18,10 @@ import nolabel
 from nolabel.config import load_config
 from nolabel.errors import DataError, WeightsError
 from nolabel.methods.cups.model_file import MODEL_FILE, load_model
+from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer
 from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
 from nolabel.methods.cups.statistics import STATISTICS_FILE, PseudoClassStatistics, save_statistics
-from nolabel.methods.cups.train import TrainConfig, channel_weights, train
+from nolabel.methods.cups.train import NetworkTraining, TrainConfig, channel_weights, train
 from nolabel.structures.files import write_png
 
 SETTINGS = [
@@ -102,6 +103,35 @@ def test_a_trained_network_predicts_and_says_what_its_clusters_are(video: Path, 
     assert load_model(tmp_path / "run" / MODEL_FILE).num_clusters == model.num_clusters == 3
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log
+
+
+def test_training_goes_on_from_a_network_of_the_same_labels_alone(video: Path, tmp_path: Path) -> None:
+    dataset = open_pseudo_labels(video / "labels", video, only_non_empty=False)
+    config = load_config(TrainConfig, overrides=["fit.steps=1", *SETTINGS])
+    first = train(dataset, tmp_path / "first", config, progress=False)
+
+    def start(num_stuff: int) -> dict[str, torch.Tensor]:
+        again = config.replaced(initial_weights=tmp_path / "first")
+        return NetworkTraining(dataset, again, tmp_path, 1, num_stuff).networks()["network"].state_dict()
+
+    expected = first.network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in start(2).items())
+    with pytest.raises(
+        WeightsError, match="1 thing and 2 stuff clusters, the labels have 1 thing and 3 stuff"
+    ):
+        start(3)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_the_optimizer_is_chosen_and_spares_normalisations(name: str, kind: type) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    config = OptimisationConfig(optimizer=name, momentum=0.8, learning_rate=0.005, weight_decay=5e-5)  # type: ignore[arg-type]
+    optimizer = make_optimizer(network, config)
+    assert type(optimizer) is kind
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert [decay[id(p)] for p in network.parameters()] == [5e-5, 5e-5, 0, 0]
+    group = optimizer.param_groups[0]
+    assert group["lr"] == 0.005 and group.get("momentum", group.get("betas", [0])[0]) == 0.8
 
 
 def test_labels_of_another_video_are_refused(video: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pydantic
 import torch
 from torch import nn
@@ -14,10 +16,14 @@ NORMALISATIONS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class OptimisationConfig(Config):
-    """Learning rate and weight decay; the defaults are those of stage 2."""
+    """Optimizer, learning rate and weight decay; the defaults are those of stage 2."""
 
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or gradient descent with momentum (the original's other choice: learning_rate 0.005, weight_decay 5e-5)."""
+    momentum: float = pydantic.Field(0.9, ge=0, lt=1)
+    """Of gradient descent; the first beta of AdamW."""
     learning_rate: float = pydantic.Field(1e-4, gt=0)
-    """Of AdamW, constant after the warm-up."""
+    """Constant after the warm-up."""
     warmup_steps: int = pydantic.Field(0, ge=0)
     """Steps over which the learning rate rises linearly to its value (published: none)."""
     decay_steps: int = pydantic.Field(0, ge=0)
@@ -27,7 +33,7 @@ class OptimisationConfig(Config):
 
 
 def make_optimizer(network: nn.Module, config: OptimisationConfig) -> torch.optim.Optimizer:
-    """Return AdamW over what the network trains, without weight decay for normalisations."""
+    """Return the optimizer of what the network trains, without weight decay for normalisations."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for module in network.modules():
@@ -37,7 +43,9 @@ def make_optimizer(network: nn.Module, config: OptimisationConfig) -> torch.opti
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
 
 
 def set_learning_rate(

@@ -22,7 +22,7 @@ from nolabel.methods.cups.batch_augmentation import (
     change_size,
     paste_objects,
 )
-from nolabel.methods.cups.checkpoint import load_backbone, panoptic_from_checkpoint
+from nolabel.methods.cups.initial_weights import load_initial_weights
 from nolabel.methods.cups.label_source import record_source
 from nolabel.methods.cups.model_file import MODEL_FILE, CupsModel, load_model, save_model
 from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer, set_learning_rate
@@ -35,7 +35,6 @@ from nolabel.models.panoptic import (
     PanopticConfig,
     PanopticTarget,
 )
-from nolabel.weights import load_checkpoint
 
 __all__ = ["AugmentationConfig", "NetworkTraining", "TrainConfig", "train"]
 
@@ -59,11 +58,12 @@ class TrainConfig(OptimisationConfig):
     network: Literal["resnet50", "tiny"] = "resnet50"
     """Size of the network: the published one, or about three million parameters for two CPU cores."""
     initial_weights: Path | None = None
-    """Backbone weights (DINO ResNet-50 in detectron2 layout) or a whole CUPS network to start from."""
+    """What to start from: backbone weights (DINO ResNet-50 in detectron2 layout) or a whole CUPS network; a file, a run
+    folder or a registered name."""
     drop_loss_threshold: float | None = 0.4
     """Detections that overlap no object by more than this IoU are not punished; null switches DropLoss off."""
     class_weighting: bool = False
-    """Weight the semantic loss by class frequencies."""
+    """Weight the semantic loss by the inverse of class frequencies (published: off)."""
     thing_threshold: float = pydantic.Field(0.08, ge=0, lt=1)
     """Pseudo-classes with a larger share of the moving-pixel ratios are things."""
     only_non_empty: bool = True
@@ -243,7 +243,11 @@ def run_training(task: NetworkTraining, *, overwrite: bool = False, progress: bo
 
 
 def channel_weights(split: ThingStuffSplit) -> list[float]:
-    """Return the loss weight of each semantic channel, inverse to its share of the pixels; "thing" comes first."""
+    """Return the loss weight of each semantic channel, inverse to its share of the pixels.
+
+    Channel 0 is "some thing", so the weight of all things together comes first. The original appends it last (spec
+    cups_model 4.2), so that every weight there belongs to the channel before; weighting is off in the published runs.
+    """
     *stuff, things = split.class_weights
     return [1 / (max(share, 1e-6) * len(split.class_weights)) for share in (things, *stuff)]
 
@@ -264,9 +268,5 @@ def _build_network(
         torch.manual_seed(config.fit.seed)
         network = PanopticCascadeMaskRCNN(replace(settings, **changes))
     if config.initial_weights is not None:
-        state = load_checkpoint(config.initial_weights).state_dict
-        if "stem.conv1.weight" in state:
-            load_backbone(network, state)
-        else:
-            network.load_state_dict(panoptic_from_checkpoint(state, network.config).state_dict())
+        load_initial_weights(network, config.initial_weights)
     return network

@@ -22,6 +22,7 @@ __all__ = [
     "STUDENT_PREFIX",
     "TEACHER_PREFIX",
     "backbone_state",
+    "is_backbone",
     "network_sizes",
     "network_state",
     "strict_state",
@@ -67,11 +68,16 @@ def network_state(
     return found
 
 
+def is_backbone(state: Mapping[str, Any]) -> bool:
+    """Tell whether these are the tensors of a ResNet in detectron2 format, and not of a whole network."""
+    return "stem.conv1.weight" in state
+
+
 def backbone_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the ResNet of a detectron2-format file (DINO's ``dino_RN50_pretrain_d2_format.pkl``) under our names."""
     tensors = _tensors(state)
     kept = {name: value for name, value in tensors.items() if not BACKBONE_IGNORED.match(name)}
-    if "stem.conv1.weight" not in kept:
+    if not is_backbone(kept):
         raise WeightsError(
             "this is not a ResNet in detectron2 format: stem.conv1.weight is missing",
             hint="CUPS starts from dino_RN50_pretrain_d2_format.pkl",
