@@ -28,9 +28,10 @@ class SemanticConfig(Config):
     """Which features make the pseudo classes, and how they are clustered."""
 
     features: str = "embedded"
-    """``embedded`` (no weights), ``depthg``, or any timm model name, for instance ``vit_small_patch14_dinov2``."""
+    """``embedded`` (no weights), ``depthg`` (published, or learnt by train-semantics), ``dino``, or any timm model
+    name, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
-    """Checkpoint of the features."""
+    """Checkpoint of the features; for ``depthg`` also the folder of a train-semantics run."""
     scale: float = Field(default=1.0, gt=0, le=4)
     """timm models: images are resized by this first; above 1 gives finer cells."""
     clusters: int = Field(default=27, ge=2, le=255)

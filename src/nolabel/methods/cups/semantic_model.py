@@ -16,11 +16,12 @@ from torch import Tensor
 from nolabel.data.stereo import StereoVideoDataset
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import ConfigError, DataError, WeightsError
+from nolabel.methods.cups.depthg.model_file import find_semantics, load_semantics
 from nolabel.methods.cups.pseudo_label_config import MotionConfig, PseudoLabelConfig, SemanticConfig
 from nolabel.methods.cups.semantics import Classifier, sample_features
 from nolabel.models.clusters import FeatureClusters, fit_clusters
 from nolabel.models.features import (
-    DepthG,
+    CodeNetwork,
     FeatureExtractor,
     ProbeClassifier,
     SceneGeometry,
@@ -31,7 +32,7 @@ from nolabel.models.features.stereo_geometry import consistent_disparity
 from nolabel.models.motion import MotionEstimator, build_motion
 from nolabel.structures import StereoCalibration
 from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
-from nolabel.weights.layouts import depthg, dino, raft_small, raft_smurf
+from nolabel.weights.layouts import dino, raft_small, raft_smurf
 
 CLUSTER_FILE = "clusters.safetensors"
 DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction
@@ -67,15 +68,16 @@ def load_features(config: SemanticConfig, device: torch.device | str) -> Feature
         raise WeightsError(
             f"the features {config.features!r} need weights", hint="give --feature-weights FILE"
         )
-    state = load_checkpoint(find_weights(config.weights)).state_dict
-    state = depthg.to_network(state) if config.features == "depthg" else dino.to_network(state)
+    if config.features == "depthg":
+        return load_semantics(config.weights).to(device)
+    state = dino.to_network(load_checkpoint(find_weights(config.weights)).state_dict)
     return build_features(config.features, state, device, config.scale)
 
 
 def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device | str) -> SemanticModel:
     """Build features and classifier; the clusters must have been fitted (:func:`ensure_clusters`)."""
     extractor = load_features(config, device)
-    if isinstance(extractor, DepthG):
+    if isinstance(extractor, CodeNetwork):
         return SemanticModel(extractor, ProbeClassifier(extractor), len(extractor.probe.clusters))
     clusters = FeatureClusters.from_state(load_checkpoint(cluster_file).state_dict).to(device)
     if clusters.mean.shape[0] != extractor.channels:
@@ -88,8 +90,8 @@ def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device 
 
 
 def weights_hash(path: Path | None) -> str:
-    """SHA-256 of a weights file; empty without one."""
-    return "" if path is None else file_hash(find_weights(path))
+    """SHA-256 of a weights file (of a run folder: its network); empty without one."""
+    return "" if path is None else file_hash(find_semantics(path))
 
 
 def ensure_clusters(

@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 
 from nolabel.errors import WeightsError
-from nolabel.models.features.depthg import DepthG, ProbeClassifier, network_arguments
+from nolabel.models.features.depthg import CodeNetwork, DepthG, ProbeClassifier, network_arguments
 from nolabel.models.features.descriptors import DenseDescriptors
+from nolabel.models.features.dino import DinoViT, vit_arguments
 from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
 from nolabel.models.features.stereo_geometry import scene_geometry
 from nolabel.models.features.transformers import TimmFeatures
 
 __all__ = [
+    "CodeNetwork",
     "DenseDescriptors",
     "DepthG",
+    "DinoViT",
     "FeatureExtractor",
     "ProbeClassifier",
     "SceneGeometry",
     "TimmFeatures",
+    "build_code_network",
     "build_features",
     "network_arguments",
     "scene_geometry",
@@ -37,7 +41,8 @@ def build_features(
 
     Args:
         name: ``embedded`` (descriptors, no weights), ``depthg`` (weights in our names, see
-            ``nolabel.weights.layouts.depthg``), or any timm model name with its state dict as ``weights``.
+            ``nolabel.weights.layouts.depthg``), ``dino`` (an official DINO ViT, its size read off the weights),
+            or any timm model name with its state dict as ``weights``.
         weights: state dict of the network.
         device: where it runs.
         scale: for timm models: resize images by this factor first.
@@ -54,20 +59,41 @@ def build_features(
             f"the features {name!r} need weights", hint="give --feature-weights, or use --features embedded"
         )
     elif name == "depthg":
-        extractor = _depthg(weights)
+        extractor = build_code_network(weights)
+    elif name == "dino":
+        extractor = DinoViT.from_official(weights)
     else:
         extractor = TimmFeatures(name, scale=scale)
         extractor.load_weights(weights)
     return extractor.eval().requires_grad_(False).to(device)
 
 
-def _depthg(weights: Mapping[str, Tensor]) -> DepthG:
+def build_code_network(
+    weights: Mapping[str, Tensor], backbone: str = "dino", scale: float = 1.0
+) -> CodeNetwork:
+    """Build a network of frozen features, head and cluster probe from its weights.
+
+    Args:
+        weights: state dict in our names; code length and number of clusters are read off it.
+        backbone: what gave the features: ``dino`` (DepthG as published), ``embedded``, or a timm model name.
+        scale: for timm models: images are resized by this first.
+
+    Raises:
+        WeightsError: the weights do not fit.
+    """
     try:
-        network = DepthG(**network_arguments(weights))
+        clusters, dim = weights["probe.clusters"].shape
+        if backbone == "dino":
+            features: FeatureExtractor = DinoViT(**vit_arguments(weights, "backbone.transformer."))
+        elif backbone == "embedded":
+            features = DenseDescriptors()
+        else:
+            features = TimmFeatures(backbone, scale=scale)
+        network = CodeNetwork(features, dim, clusters)
         network.load_state_dict(dict(weights))
     except (KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"weights do not fit DepthG: {str(error)[:500]}",
-            hint="give a DepthG checkpoint (Lightning .ckpt) or its converted file",
+            hint="give a DepthG checkpoint (Lightning .ckpt), or the folder of a train-semantics run",
         ) from error
     return network

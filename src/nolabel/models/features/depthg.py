@@ -1,4 +1,4 @@
-"""DepthG (Sick et al., CVPR 2024): DINO ViT, segmentation head and cluster probe (spec cups_pseudo 7.1).
+"""DepthG (Sick et al., CVPR 2024): frozen features, segmentation head and cluster probe (spec cups_pseudo 7.1).
 
 Parameter names are ours; ``nolabel.weights.layouts.depthg`` maps the official checkpoint to them.
 """
@@ -9,70 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nolabel.models.features.extractor import (
-    FeatureExtractor,
-    ImageNetNormalised,
-    SceneGeometry,
-    resize_to_multiple,
-)
-
-CHANNELS_PER_HEAD = 64  # of every DINO ViT
-
-
-class DinoViT(nn.Module):
-    """The DINO vision transformer as DepthG uses it: patch tokens of the last block after the final norm.
-
-    Args:
-        width: token length E.
-        heads: attention heads.
-        depth: number of blocks.
-        patch: patch side, pixels.
-    """
-
-    def __init__(self, width: int = 384, heads: int = 6, depth: int = 12, patch: int = 8) -> None:
-        super().__init__()
-        self.transformer = VisionTransformer(
-            img_size=224,
-            patch_size=patch,
-            embed_dim=width,
-            depth=depth,
-            num_heads=heads,
-            num_classes=0,
-            dynamic_img_size=True,
-        )
-        self.patch = patch
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map normalised (B, 3, H, W), sides multiples of the patch, to (B, E, H / patch, W / patch)."""
-        rows, columns = images.shape[-2] // self.patch, images.shape[-1] // self.patch
-        vit = self.transformer
-        assert vit.cls_token is not None  # only a timm option can take it away
-        patches = vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([vit.cls_token.expand(len(images), -1, -1), patches], dim=1)
-        tokens = vit.norm(vit.blocks(tokens + self._positions(rows, columns)))
-        return tokens[:, 1:].transpose(1, 2).reshape(len(images), -1, rows, columns)
-
-    def _positions(self, rows: int, columns: int) -> Tensor:
-        """Position embedding for a grid of tokens; DINO interpolates with scale factors, not with sizes."""
-        embedding = self.transformer.pos_embed
-        assert embedding is not None  # as above
-        side = round((embedding.shape[1] - 1) ** 0.5)
-        if rows == columns == side:
-            return embedding
-        grid = embedding[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-        # 0.1 guards against a size one too small by rounding; the factor itself maps the coordinates.
-        grid = F.interpolate(
-            grid,
-            scale_factor=((rows + 0.1) / side, (columns + 0.1) / side),
-            mode="bicubic",
-            align_corners=False,
-            recompute_scale_factor=False,
-        )
-        return torch.cat([embedding[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+from nolabel.models.features.dino import DinoViT, vit_arguments
+from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
 
 
 class SegmentationHead(nn.Module):
@@ -124,8 +65,37 @@ class ClusterProbe(nn.Module):
         return -(assigned * cosines).sum(dim=1).mean(), assigned
 
 
-class DepthG(FeatureExtractor):
-    """The network of a DepthG checkpoint; as an extractor it gives codes for its own cluster probe.
+class CodeNetwork(FeatureExtractor):
+    """Any feature extractor with a segmentation head and a cluster probe; as an extractor it gives the codes.
+
+    Args:
+        backbone: gives the features; whether windows and geometry are used is its choice.
+        dim: code length.
+        num_clusters: centres of the probe.
+    """
+
+    def __init__(self, backbone: FeatureExtractor, dim: int, num_clusters: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = SegmentationHead(backbone.channels, dim)
+        self.probe = ClusterProbe(num_clusters, dim)
+        self.stride, self.channels = backbone.stride, dim
+        self.uses_windows, self.uses_geometry = backbone.uses_windows, backbone.uses_geometry
+
+    def features_and_code(
+        self, images: Tensor, geometry: SceneGeometry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return backbone features (B, E, h, w) and codes (B, dim, h, w) of (B, 3, H, W) images in [0, 1]."""
+        features = self.backbone(images, geometry)
+        return features, self.head(features)
+
+    def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
+        """Return the codes (B, dim, h, w)."""
+        return self.features_and_code(images, geometry)[1]
+
+
+class DepthG(CodeNetwork):
+    """The network of a DepthG checkpoint: a DINO ViT with head and probe.
 
     Args:
         width: ViT width: 384 (ViT-S/8) or 768 (ViT-B/8).
@@ -145,27 +115,13 @@ class DepthG(FeatureExtractor):
         dim: int = 70,
         num_clusters: int = 27,
     ) -> None:
-        super().__init__()
-        self.normalise = ImageNetNormalised()
-        self.backbone = DinoViT(width, heads, depth, patch)
-        self.head = SegmentationHead(width, dim)
-        self.probe = ClusterProbe(num_clusters, dim)
-        self.stride, self.channels = patch, dim
-
-    def features_and_code(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return backbone features (B, E, h, w) and codes (B, dim, h, w) of (B, 3, H, W) images in [0, 1]."""
-        features = self.backbone(self.normalise(resize_to_multiple(images, self.stride)))
-        return features, self.head(features)
-
-    def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
-        """Return the codes (B, dim, h, w)."""
-        return self.features_and_code(images)[1]
+        super().__init__(DinoViT(width, heads, depth, patch), dim, num_clusters)
 
 
 class ProbeClassifier:
-    """A DepthG network's own classes: codes as they are, log-probabilities by its cluster probe."""
+    """A code network's own classes: codes as they are, log-probabilities by its cluster probe."""
 
-    def __init__(self, network: DepthG, sharpness: float = 2.0) -> None:
+    def __init__(self, network: CodeNetwork, sharpness: float = 2.0) -> None:
         self.probe, self.sharpness = network.probe, sharpness
 
     def project(self, features: Tensor) -> Tensor:
@@ -179,15 +135,5 @@ class ProbeClassifier:
 
 def network_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read the constructor arguments of :class:`DepthG` off the shapes of its state dict."""
-    embedding = state["backbone.transformer.patch_embed.proj.weight"]
-    depth = 1 + max(int(n.split(".")[3]) for n in state if n.startswith("backbone.transformer.blocks."))
     clusters, dim = state["probe.clusters"].shape
-    width = embedding.shape[0]
-    return {
-        "width": width,
-        "heads": width // CHANNELS_PER_HEAD,
-        "depth": depth,
-        "patch": embedding.shape[-1],
-        "dim": dim,
-        "num_clusters": clusters,
-    }
+    return {**vit_arguments(state, "backbone.transformer."), "dim": dim, "num_clusters": clusters}

@@ -1,0 +1,417 @@
+"""Learn semantics for new footage: a head that distils frozen features and depth into codes, and their clusters.
+
+DepthG (Sick et al., CVPR 2024), as CUPS trains it (spec cups_pseudo 11). The run folder ends with
+``semantics.safetensors``, which ``nolabel cups pseudo-label --features depthg`` takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from nolabel.engine.fit import FitResult, TrainingTask, fit
+from nolabel.engine.seeding import generator_of
+from nolabel.errors import ConfigError
+from nolabel.methods.cups.depthg.config import DepthGConfig
+from nolabel.methods.cups.depthg.crops import CropDataset, CropSample, prepare_crops
+from nolabel.methods.cups.depthg.frames import Frames, open_frames
+from nolabel.methods.cups.depthg.labelled import LabelledFrames, open_labelled_frames
+from nolabel.methods.cups.depthg.losses import (
+    CorrelationLosses,
+    Shifts,
+    correlate,
+    correlation_losses,
+    sample_at,
+)
+from nolabel.methods.cups.depthg.model_file import SEMANTICS_FILE, save_semantics
+from nolabel.methods.cups.depthg.probes import (
+    SemanticHeads,
+    kmeans_clusters,
+    linear_loss,
+    score_semantics,
+)
+from nolabel.methods.cups.depthg.sampling import farthest_coordinates, uniform_coordinates
+from nolabel.methods.cups.pseudo_label_config import SemanticConfig
+from nolabel.methods.cups.semantic_model import load_features, weights_hash
+from nolabel.models.features import CodeNetwork, FeatureExtractor
+
+__all__ = ["SemanticTraining", "backbone_of", "train_on", "train_semantics"]
+
+AVERAGING = 0.99  # of the smoothed cluster loss and of the clusters' sizes
+CALIBRATION_CROPS = 64
+USED_SHARE = 1e-3  # a cluster with a smaller share of the cells counts as dead
+
+
+class SemanticTraining(TrainingTask):
+    """The training as the loop sees it; see :func:`train_semantics`."""
+
+    def __init__(
+        self,
+        dataset: CropDataset,
+        extractor: FeatureExtractor,
+        config: DepthGConfig,
+        out: Path,
+        *,
+        has_depth: bool,
+        labels: LabelledFrames | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.dataset, self.extractor, self.config, self.out = dataset, extractor, config, out
+        self.labels, self.facts = labels, dict(facts or {})
+        self.uses_depth = has_depth and config.depth.weight > 0
+        self.done = 0
+        self.cluster_loss = torch.zeros(())
+        self.shares = torch.zeros(config.clusters)
+        self.best: dict[str, Any] = {"score": None, "state": None}
+
+    # --- what is trained --------------------------------------------------------------------------------------
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Build the heads; the backbone is frozen, comes from its file, and stays out of the checkpoints."""
+        config = self.config
+        self.network = CodeNetwork(self.extractor, config.dim, config.clusters)
+        classes = None
+        if self.labels is not None and self.labels.train is not None:
+            classes = self.labels.train.space.num_classes
+        self.heads = SemanticHeads(self.network.head, self.network.probe, classes, config.dim)
+        return {"heads": self.heads}
+
+    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
+        """Adam for the head, and faster ones for the probes."""
+        config, heads = self.config, self.heads
+        optimizers: dict[str, torch.optim.Optimizer] = {
+            "head": torch.optim.Adam(heads.head.parameters(), lr=config.learning_rate),
+            "clusters": torch.optim.Adam(heads.probe.parameters(), lr=config.probe_learning_rate),
+        }
+        if heads.linear is not None:
+            optimizers["linear"] = torch.optim.Adam(heads.linear.parameters(), lr=config.probe_learning_rate)
+        self.extractor.to(self.fabric.device)
+        self.centre, self.shifts = self._calibrate()
+        return optimizers
+
+    def train_dataset(self) -> Dataset:
+        """Return the crops."""
+        return self.dataset
+
+    # --- a step -----------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: CropSample, step: int) -> dict[str, Tensor]:
+        """Return the weighted losses and what is worth watching."""
+        config = self.config
+        features, positive = self._features(batch["view"]), self._features(batch["positive"])
+        if len(features) < 2:
+            raise ConfigError("fit.batch_size=1 leaves no negatives", hint="use two or more crops in a batch")
+        code, other_code, cluster_loss, assigned, logits = self.modules["heads"](features, positive)
+        terms = self._correlations((features, positive), (code, other_code), batch, step)
+        weighted = {
+            "intra": config.intra.weight * terms.intra.loss.mean(),
+            "inter": config.inter.weight * terms.inter.loss.mean(),
+            "negative": config.negative.weight * terms.negative.loss.mean(),
+        }
+        if terms.depth is not None:
+            weighted["depth"] = config.depth.weight * config.depth_factor(step) * terms.depth.loss.mean()
+        losses = {**weighted, "clusters": cluster_loss}
+        if logits is not None:
+            losses["linear"] = linear_loss(logits, batch["label"])
+        self._watch(cluster_loss.detach(), assigned)
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
+
+    @torch.no_grad()
+    def _features(self, view: Tensor) -> Tensor:
+        return view.float() if self.dataset.cached else self.extractor(view).float()
+
+    def _correlations(
+        self, features: tuple[Tensor, Tensor], codes: tuple[Tensor, Tensor], batch: CropSample, step: int
+    ) -> CorrelationLosses:
+        config, count = self.config, len(features[0])
+        generator = generator_of(config.fit.seed, "places", step, self.fabric.global_rank)
+        samples = config.samples_at(step)
+        places = tuple(
+            self._places(batch[name], samples, generator)  # type: ignore[literal-required]
+            for name in ("depth", "positive_depth")
+        )
+        permutations = torch.stack(
+            [torch.randperm(count, generator=generator) for _ in range(config.negatives)]
+        )
+        return correlation_losses(
+            (features[0] - self.centre, features[1] - self.centre),
+            codes,
+            batch["depth"] if self.uses_depth else None,
+            (places[0], places[1]),
+            permutations.to(features[0].device),
+            self.shifts._replace(depth=self.shifts.depth * config.depth_factor(step)),
+            pointwise=config.pointwise,
+            reference_compat=config.reference_compat,
+        )
+
+    def _places(self, depth: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """Where the losses look; images without any depth are looked at in random places."""
+        uniform = uniform_coordinates(len(depth), samples, generator, depth.device)
+        if self.config.places == "uniform" or not bool((depth > 0).any()):
+            return uniform
+        size = (depth.shape[-2], depth.shape[-1])
+        spread = farthest_coordinates(depth, size, samples, reference_compat=self.config.reference_compat)
+        known = (depth > 0).flatten(1).any(dim=1)[:, None, None, None]
+        return torch.where(known, spread, uniform)
+
+    def _watch(self, cluster_loss: Tensor, assigned: Tensor) -> None:
+        """Keep running means of the cluster loss and of the clusters' shares."""
+        counts = torch.bincount(assigned.flatten(), minlength=self.config.clusters)
+        share = (counts / counts.sum()).cpu()
+        rate = AVERAGING if self.done else 0.0
+        self.cluster_loss = rate * self.cluster_loss + (1 - rate) * cluster_loss.float().cpu()
+        self.shares = rate * self.shares + (1 - rate) * share
+
+    def after_step(self, step: int) -> None:
+        """Count."""
+        self.done = step + 1
+
+    @torch.no_grad()
+    def _calibrate(self) -> tuple[Tensor, Shifts]:
+        """The common part of all features, and shifts that were left to the data; a function of data and seed."""
+        config, dataset, device = self.config, self.dataset, self.fabric.device
+        generator = generator_of(config.fit.seed, "calibration")
+        chosen = torch.randperm(len(dataset), generator=generator)[:CALIBRATION_CROPS].tolist()
+        centre = torch.zeros(1, self.extractor.channels, 1, 1, device=device)
+        if config.centre_features:
+            means = torch.stack([dataset.small(index)["mean"] for index in chosen])
+            centre = means.mean(dim=0)[None, :, None, None].to(device)
+        given = (config.intra.shift, config.inter.shift, config.negative.shift, config.depth.shift or 0.0)
+        if all(shift is not None for shift in given):
+            return centre, Shifts(*(float(shift or 0.0) for shift in given))
+        partners = [int(dataset.positives[index, 0]) for index in chosen]
+        views, near = (
+            torch.cat([self._features(dataset.view(index).to(device)[None]) for index in indices]) - centre
+            for indices in (chosen, partners)
+        )
+        places = uniform_coordinates(len(views), config.samples, generator, device)
+        here, there = sample_at(views, places), sample_at(near, places)
+        measured = [float(correlate(here, other).mean()) for other in (here, there, here.roll(1, dims=0))]
+        measured.append(0.0)
+        return centre, Shifts(*(m if g is None else g for g, m in zip(given, measured, strict=True)))
+
+    # --- looking, choosing, writing ---------------------------------------------------------------------------
+
+    def validation(self) -> dict[str, float]:
+        """Score where labels are given, remember the best weights, and write the network after the last step."""
+        metrics = {
+            "cluster_loss": float(self.cluster_loss),
+            "clusters_used": float((self.shares > USED_SHARE).sum()),
+            **self._scores(),
+        }
+        if self.config.choose != "last":
+            score = metrics["miou"] if self.config.choose == "miou" else -metrics["cluster_loss"]
+            if self.best["score"] is None or score > self.best["score"]:
+                self.best = {"score": score, "state": _copy(self.heads)}
+        if self.done == self.config.fit.steps:
+            metrics |= self._finish(metrics)
+        return metrics
+
+    def _scores(self) -> dict[str, float]:
+        if self.labels is None:
+            return {}
+        return score_semantics(
+            self.network,
+            self.heads.linear,
+            self.labels.held_out,
+            self.fabric.device,
+            geometry_of=self.labels.geometry_of,
+            crf=self.config.crf,
+        )
+
+    def _finish(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Write the chosen weights with their clusters; training goes on unchanged where it is continued."""
+        config, last = self.config, _copy(self.heads)
+        if self.best["state"] is not None:
+            self.heads.load_state_dict(self.best["state"])
+        if config.final_clusters == "kmeans":
+            generator = generator_of(config.fit.seed, "final clusters")
+            centres = kmeans_clusters(self._codes, self.dataset, config.clusters, generator, config.balance)
+            self.heads.probe.clusters.data.copy_(centres)
+        changed = self.best["state"] is not None or config.final_clusters == "kmeans"
+        scores = self._scores() if changed else {}
+        if self.fabric.global_rank == 0:
+            save_semantics(
+                self.out / SEMANTICS_FILE,
+                self.network,
+                config.backbone.name,
+                config.backbone.scale,
+                steps=self.done,
+                metrics={**metrics, **scores},
+                **self.facts,
+            )
+        self.heads.load_state_dict(last)
+        return scores
+
+    def _codes(self, index: int) -> Tensor:
+        return self.network.head(self._features(self.dataset.view(index).to(self.fabric.device)[None]))[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return running means and the best weights so far."""
+        return {
+            "done": self.done,
+            "cluster_loss": self.cluster_loss,
+            "shares": self.shares,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take :meth:`state_dict` back."""
+        self.done, self.best = state["done"], state["best"]
+        self.cluster_loss, self.shares = state["cluster_loss"], state["shares"]
+
+
+def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtractor:
+    """Load the frozen features.
+
+    Raises:
+        ConfigError: the backbone is itself learnt semantics.
+        WeightsError: weights are missing or do not fit.
+    """
+    settings = config.backbone
+    if settings.name == "depthg":
+        raise ConfigError(
+            "backbone.name=depthg: this is what training makes",
+            hint="name its features: dino, embedded or a timm model",
+        )
+    return load_features(
+        SemanticConfig(features=settings.name, weights=settings.weights, scale=settings.scale), device
+    )
+
+
+def train_semantics(
+    frames: Frames,
+    out: Path,
+    config: DepthGConfig,
+    *,
+    labels: LabelledFrames | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Learn semantics for some footage and leave ``semantics.safetensors`` in the run folder.
+
+    Features, depths and neighbours are kept in ``out/cache``; runs with other losses or steps use them again.
+
+    Args:
+        frames: the footage.
+        out: run folder; an unfinished run in it is continued exactly.
+        config: settings.
+        labels: for scores, a linear probe and ``choose=miou``; never needed.
+        overwrite: start anew where a run with other settings was.
+        progress: show progress on standard error.
+
+    Raises:
+        ConfigError: a setting needs labels, or the folder holds a run with other settings.
+        DataError: there are too few frames.
+        WeightsError: the backbone's weights are missing or do not fit.
+    """
+    if config.choose == "miou" and labels is None:
+        raise ConfigError(
+            "choose=miou needs labels", hint="give --labels, or use choose=last, which needs none"
+        )
+    device = _device(config)
+    extractor = backbone_of(config, device)
+    if progress and config.depth.weight and not frames.has_depth:
+        print("no stereo and no depth maps: training without the depth term", file=sys.stderr)
+    dataset = prepare_crops(
+        frames,
+        extractor,
+        config.crops,
+        out / "cache" / _cache_key(frames, config, labels),
+        config.positives,
+        device=device,
+        label_of=None if labels is None else labels.label_of(),
+        reference_compat=config.reference_compat,
+        progress=progress,
+    )
+    facts = {"frames": len(dataset.places), "depth": frames.has_depth, "seed": config.fit.seed}
+    task = SemanticTraining(
+        dataset, extractor, config, out, has_depth=frames.has_depth, labels=labels, facts=facts
+    )
+    return fit(task, config.fit, out, settings=config, overwrite=overwrite, progress=progress)
+
+
+def train_on(
+    data: str | Path,
+    out: Path,
+    config: DepthGConfig,
+    *,
+    depth: Path | None = None,
+    split: str = "train",
+    scale: float | None = None,
+    labels: str | Path | None = None,
+    label_split: str = "val",
+    space: str = "cityscapes_27",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Open footage and labels and learn from the footage; see :func:`train_semantics`.
+
+    Args:
+        data: stereo video, a folder of images, or a video.
+        out: run folder.
+        config: settings.
+        depth: folder of depth maps, for images.
+        split: part of a Cityscapes data set.
+        scale: stereo: size factor of images; the layout's own by default.
+        labels: labelled images, for scores.
+        label_split: part of them to score on.
+        space: label space of the scores.
+        overwrite: start anew where a run with other settings was.
+        progress: show progress on standard error.
+    """
+    device = _device(config)
+    extractor = backbone_of(config, device)
+    options = {} if scale is None else {"scale": scale, "crop": None}
+    frames = open_frames(
+        data,
+        config.motion,
+        out / "cache" / "depth",
+        device,
+        depth=depth,
+        split=split,
+        wants_geometry=extractor.uses_geometry,
+        **options,
+    )
+    labelled = None
+    if labels is not None:
+        labelled = open_labelled_frames(
+            labels,
+            config,
+            out / "cache" / "depth",
+            device,
+            split=label_split,
+            space=space,
+            wants_geometry=extractor.uses_geometry,
+        )
+    return train_semantics(frames, out, config, labels=labelled, overwrite=overwrite, progress=progress)
+
+
+def _device(config: DepthGConfig) -> str:
+    return "cuda" if config.fit.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
+
+
+def _cache_key(frames: Frames, config: DepthGConfig, labels: LabelledFrames | None) -> str:
+    """Name of the cache of exactly these frames, features and labels."""
+    train = None if labels is None else labels.train
+    parts = (
+        frames.fingerprint,
+        config.backbone.name,
+        str(config.backbone.scale),
+        weights_hash(config.backbone.weights),
+        config.crops.model_dump_json(exclude={"cache", "cache_limit"}),
+        str(config.reference_compat),
+        "" if train is None else f"{train.root.resolve()} {train.split} {train.space.name} {train.scale}",
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
