@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from nolabel.engine.fit import FitResult, TrainingTask, fit
 from nolabel.engine.seeding import generator_of
-from nolabel.errors import ConfigError
+from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.depthg.config import DepthGConfig
 from nolabel.methods.cups.depthg.crops import CropDataset, CropSample, prepare_crops
 from nolabel.methods.cups.depthg.frames import Frames, open_frames
@@ -280,6 +280,11 @@ def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtr
         raise ConfigError(
             "backbone.name=depthg: this is what training makes",
             hint="name its features: dino, embedded or a timm model",
+        )
+    if settings.name != "embedded" and settings.weights is None:
+        raise WeightsError(
+            f"the backbone {settings.name!r} needs weights",
+            hint="give --backbone-weights FILE, or use --backbone embedded, which needs none",
         )
     return load_features(
         SemanticConfig(features=settings.name, weights=settings.weights, scale=settings.scale), device
