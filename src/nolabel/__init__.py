@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from nolabel._environment import check_torchvision_operators
 
 if TYPE_CHECKING:
-    from nolabel.api import Pipeline, load
+    from nolabel.api import Pipeline, evaluate, load
 
-__all__ = ["Pipeline", "__version__", "load"]
+__all__ = ["Pipeline", "__version__", "evaluate", "load"]
 __version__ = "0.1.0"
 
 check_torchvision_operators()
@@ -21,7 +21,7 @@ check_torchvision_operators()
 
 def __getattr__(name: str) -> Any:
     """Import the public API on first use, so that ``import nolabel`` stays quick."""
-    if name in {"load", "Pipeline"}:
+    if name in {"evaluate", "load", "Pipeline"}:
         from nolabel import api
 
         return getattr(api, name)

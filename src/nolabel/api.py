@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from nolabel.methods.cups.predict import predict_images
 from nolabel.structures import PanopticMap
 from nolabel.weights import find_weights
 
-__all__ = ["Pipeline", "load", "to_image"]
+if TYPE_CHECKING:
+    from nolabel.methods.cups.validate import ValidationResult
+
+__all__ = ["Pipeline", "evaluate", "load", "to_image"]
 
 SYSTEMS = ("cups",)
 PLANNED = ("unmore", "quadmix", "scenedino", "cotrain")
@@ -137,6 +140,49 @@ def load(
     path = embedded_weights(system) if weights is None else _located(weights)
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return Pipeline(load_model(path, part=part, confidence_threshold=confidence_threshold, device=chosen))
+
+
+def evaluate(
+    predictor: Pipeline | str | Path,
+    data: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    out: str | Path | None = None,
+    visualize: int | None = 0,
+    progress: bool = True,
+    **settings: Any,
+) -> ValidationResult:
+    """Score a model, or a folder of predictions or pseudo-labels, on labelled images.
+
+    Args:
+        predictor: a loaded model, or the folder.
+        data: the labelled data set in its official layout, or images/ and labels/.
+        recipe: a published protocol (``"cups/validate/cityscapes"``) or a YAML file; the data set's own classes on
+            whole images by default.
+        out: folder for ``results.json``, ``report.html`` and overlays; nothing is written without it.
+        visualize: write overlays of so many images (``None``: all).
+        progress: show progress.
+        settings: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
+            dictionaries: ``space="cityscapes_7", tta={"enabled": True}``.
+
+    Returns:
+        ``result.scores.pq`` and so on in 0..1; ``print(result.table())``.
+
+    Example:
+        >>> nolabel.evaluate(nolabel.load("cups"), "world/", space="cityscapes_19").scores.pq
+    """
+    from nolabel.config import load_config
+    from nolabel.methods.cups.validate import validate
+    from nolabel.methods.cups.validation_config import ValidationConfig
+
+    return validate(
+        predictor.model if isinstance(predictor, Pipeline) else predictor,
+        data,
+        load_config(ValidationConfig, recipe, **settings),
+        out=None if out is None else Path(out),
+        visualize=visualize,
+        progress=progress,
+    )
 
 
 def embedded_weights(system: str) -> Path:

@@ -8,12 +8,14 @@ from nolabel.data.kitti import KittiRawStereoVideo
 from nolabel.data.known import KnownDataset, catalogue, found_in
 from nolabel.data.label_layouts import LAYOUTS, CityscapesPanoptic, open_labelled
 from nolabel.data.labelled import LabelledDataset
+from nolabel.data.labelled_opening import LABELLED, find_labelled, open_labels
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
 from nolabel.data.video import VideoFrames
 
 __all__ = [
+    "LABELLED",
     "LAYOUTS",
     "CityscapesPanoptic",
     "CityscapesStereoVideo",
@@ -31,10 +33,12 @@ __all__ = [
     "VideoFrames",
     "catalogue",
     "doctor",
+    "find_labelled",
     "find_layout",
     "found_in",
     "open_images",
     "open_labelled",
+    "open_labels",
     "open_stereo_video",
     "read_image",
 ]

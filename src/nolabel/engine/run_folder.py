@@ -29,7 +29,7 @@ from nolabel.config import Config, dump_config
 from nolabel.errors import ConfigError, TrainingError
 from nolabel.structures.files import atomic_path, write_bytes, write_json
 
-__all__ = ["RunFolder", "settings_identity"]
+__all__ = ["RunFolder", "settings_identity", "surroundings"]
 
 PACKAGES = ("nolabel", "torch", "torchvision", "lightning-fabric", "numpy", "timm", "opencv-python-headless")
 
@@ -72,7 +72,8 @@ class RunFolder:
         if _read_json(self.path / "run.json") is None:
             write_bytes(self.path / "config.yaml", dump_config(settings).encode())
             write_json(
-                self.path / "run.json", {"settings": settings_identity(settings), **_surroundings(seed)}
+                self.path / "run.json",
+                {"settings": settings_identity(settings), "seed": seed, **surroundings()},
             )
 
     def clear(self) -> None:
@@ -192,14 +193,15 @@ def settings_identity(settings: Config) -> dict[str, Any]:
     return result
 
 
-def _surroundings(seed: int) -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
+    """Return the command, the git revision and the versions under which results come about."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"seed": seed, "command": sys.argv, "git": _git_revision(), "versions": versions}
+    return {"command": sys.argv, "git": _git_revision(), "versions": versions}
 
 
 def _git_revision() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from nolabel.metrics.matching import (
     merge_clusters,
 )
 from nolabel.metrics.segments import PanopticCounts, VoidRule, panoptic_counts, segment_table
-from nolabel.metrics.semantic import Vector, semantic_scores
+from nolabel.metrics.semantic import Vector, mean_defined, ratio, semantic_scores
 
 
 class PanopticScores(NamedTuple):
@@ -158,6 +159,30 @@ class PanopticQuality(Metric):
         is_thing[list(self.space.things)] = True
         sums = panoptic_counts(rows, image, torch.from_numpy(applied), is_thing, self.void_rule)
         return self._scores(sums, counts, assignment, semantic.miou, semantic.accuracy, semantic.iou)
+
+    def image_quality(self) -> Vector:
+        """PQ of every image by itself under the assignment found over all of them, ``(N,)``.
+
+        The mean over the classes that occur in the image (or are wrongly predicted there) and count; NaN where
+        there are none.
+        """
+        rows, image = self._gathered()
+        counts = self._cluster_class_counts(rows)
+        applied = torch.from_numpy(self._assignment(counts) if self.matching else identity(counts))
+        is_thing = torch.zeros(self.space.num_classes, dtype=torch.bool)
+        is_thing[list(self.space.things)] = True
+        kept = np.asarray(self.classes_mask, dtype=bool)
+        starts = torch.searchsorted(image, torch.arange(self._num_images() + 1)).tolist()
+        quality = []
+        for first, last in itertools.pairwise(starts):
+            sums = panoptic_counts(rows[first:last], image[first:last] * 0, applied, is_thing, self.void_rule)
+            iou_sum, hits, wrong, missed = (values.numpy() for values in sums)
+            quality.append(mean_defined(ratio(iou_sum, hits + (wrong + missed) / 2)[kept]))
+        return np.asarray(quality, np.float64)
+
+    def _num_images(self) -> int:
+        states: list[Tensor] | Tensor = self.rows_per_image
+        return len(states) if isinstance(states, Tensor) else sum(len(part) for part in states)
 
     def _gathered(self) -> tuple[Tensor, Tensor]:
         """All rows and the image of each, on the CPU; after a reduction the states are single tensors."""

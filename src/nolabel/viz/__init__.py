@@ -25,7 +25,7 @@ from nolabel.viz.overlays import (
     panoptic_overlay,
     semantic_overlay,
 )
-from nolabel.viz.plots import bar_plot, line_plot
+from nolabel.viz.plots import bar_plot, line_plot, matrix_plot
 from nolabel.viz.report import Report, embed_image
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "label_colours",
     "legend",
     "line_plot",
+    "matrix_plot",
     "panoptic_colours",
     "panoptic_overlay",
     "principal_colours",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,6 +73,7 @@ def panoptic_overlay(
     alpha: float = 0.6,
     outline: bool = True,
     names: bool = False,
+    numbers: bool = False,
 ) -> Picture:
     """Class colours, shaded by instance, over the image, with white outlines of the instances.
 
@@ -83,21 +84,29 @@ def panoptic_overlay(
         alpha: share of the colours.
         outline: draw the borders of instances.
         names: write the class name at every instance.
+        numbers: write the id of every instance, in place of its name.
     """
-    categories, numbers = to_array(semantic).astype(np.int64), to_array(instance).astype(np.int64)
+    categories, ids = to_array(semantic).astype(np.int64), to_array(instance).astype(np.int64)
     known = (categories >= 0) & (categories < space.num_classes)
-    numbers = np.where(known & np.isin(categories, space.things), numbers, 0)
-    picture = blend(image, panoptic_colours(categories, numbers, space.palette), alpha, known)
+    ids = np.where(known & np.isin(categories, space.things), ids, 0)
+    picture = blend(image, panoptic_colours(categories, ids, space.palette), alpha, known)
     # Ids may repeat in other classes: two touching objects differ in class or in id.
-    objects = np.where(numbers > 0, numbers * space.num_classes + categories, 0)
+    objects = np.where(ids > 0, ids * space.num_classes + categories, 0)
     if outline:
         width = max(1, round(min(picture.shape[:2]) / 600))
-        picture[contours(objects, width) & (numbers > 0)] = 255
-    return _write_names(picture, objects, space) if names else picture
+        picture[contours(objects, width) & (ids > 0)] = 255
+    if not (names or numbers):
+        return picture
+
+    def text(key: int) -> str:
+        number, category = divmod(key, space.num_classes)
+        return str(number) if numbers else space.names[category]
+
+    return _write_texts(picture, objects, text)
 
 
-def _write_names(picture: Picture, objects: NDArray[np.int64], space: LabelSpace) -> Picture:
-    """Write the class name at the middle of every object (id times classes plus class) that can hold it."""
+def _write_texts(picture: Picture, objects: NDArray[np.int64], text_of: Callable[[int], str]) -> Picture:
+    """Write a text at the middle of every object (any id but 0) that can hold it."""
     rows, columns = np.nonzero(objects)
     found, index, area = np.unique(objects[rows, columns], return_inverse=True, return_counts=True)
     top, left = (np.bincount(index, weights=axis) / area for axis in (rows, columns))
@@ -105,9 +114,9 @@ def _write_names(picture: Picture, objects: NDArray[np.int64], space: LabelSpace
     draw = ImageDraw.Draw(canvas)
     type_face = font(max(10, round(min(picture.shape[:2]) / 45)))
     for i in np.argsort(-area, kind="stable"):
-        name = space.names[int(found[i]) % space.num_classes]
-        if area[i] > 1.5 * draw.textlength(name, font=type_face) * type_face.size:
-            draw_label(draw, (left[i], top[i]), name, type_face, anchor="mm")
+        text = text_of(int(found[i]))
+        if area[i] > 1.5 * draw.textlength(text, font=type_face) * type_face.size:
+            draw_label(draw, (left[i], top[i]), text, type_face, anchor="mm")
     return np.asarray(canvas)
 
 

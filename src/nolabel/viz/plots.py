@@ -14,6 +14,7 @@ from nolabel.viz.colours import Picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 SERIES_COLOURS = ("#3366cc", "#dc3912", "#109618", "#990099", "#ff9900", "#0099c6", "#dd4477", "#66aa00")
 
@@ -99,3 +100,43 @@ def bar_plot(
     if len(groups) > 1:
         axes.legend(frameon=False)
     return _picture(figure)
+
+
+def matrix_plot(
+    values: ArrayLike,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+    *,
+    marked: Sequence[int | None] = (),
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+) -> Picture:
+    """Draw a table of shares as a heat map.
+
+    Args:
+        values: ``(R, C)`` in 0..1.
+        row_names, column_names: texts at the axes.
+        marked: for each row the column to frame, ``None`` for none.
+        title, x_label, y_label: texts.
+    """
+    shares = np.asarray(values, np.float64)
+    rows, columns = shares.shape
+    size = (max(420, 190 + 28 * columns), max(260, 150 + 20 * rows))
+    figure, axes = _figure(size, title, x_label, y_label)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(visible=False)
+    axes.set_xticks(np.arange(columns), column_names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(rows), row_names)
+    for row, column in enumerate(marked):
+        if column is not None:
+            corner = (column - 0.5, row - 0.5)
+            axes.add_patch(_frame(corner))
+    figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.02)
+    return _picture(figure)
+
+
+def _frame(corner: tuple[float, float]) -> Patch:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(corner, 1, 1, fill=False, edgecolor=SERIES_COLOURS[1], linewidth=1.6)

@@ -22,10 +22,11 @@ from nolabel.methods.cups.colour_baseline import ColourClusters
 from nolabel.methods.cups.demo_report import write_report
 from nolabel.methods.cups.model_file import CupsModel, load_model
 from nolabel.methods.cups.predict import predict_clusters
+from nolabel.methods.cups.prediction_folder import label_clusters
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
 from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
 from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
-from nolabel.methods.cups.statistics import INSTANCE_SUFFIX, SEMANTIC_SUFFIX, ThingStuffSplit, read_labels
+from nolabel.methods.cups.statistics import ThingStuffSplit
 from nolabel.methods.cups.targets import build_target
 from nolabel.methods.cups.train import NetworkTraining, TrainConfig, run_training, train
 from nolabel.metrics import PanopticQuality, PanopticScores
@@ -198,15 +199,6 @@ def train_supervised(world: Path, out: Path, config: TrainConfig) -> None:
 def without_instances(clusters: Tensor) -> Tensor:
     """Return (H, W, 2): clusters and no instances."""
     return torch.stack([clusters, torch.zeros_like(clusters)], dim=-1)
-
-
-def label_clusters(folder: Path, name: str, split: ThingStuffSplit) -> Tensor:
-    """Return the (H, W, 2) pseudo-label of a frame, numbered like a network's clusters: stuff first, then things."""
-    rank = torch.full((256,), 255, dtype=torch.long)
-    rank[torch.as_tensor([*split.stuff, *split.things])] = torch.arange(len(split.stuff) + len(split.things))
-    semantic = torch.from_numpy(read_labels(folder / f"{name}{SEMANTIC_SUFFIX}")).long()
-    instance = torch.from_numpy(read_labels(folder / f"{name}{INSTANCE_SUFFIX}")).long()
-    return torch.stack([rank[semantic], instance], dim=-1)
 
 
 def cluster_quality(split: ThingStuffSplit) -> PanopticQuality:

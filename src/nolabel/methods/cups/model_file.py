@@ -14,6 +14,7 @@ import torch
 
 from nolabel.errors import WeightsError
 from nolabel.labels import LABEL_SPACES, LabelSpace, pseudo_space
+from nolabel.methods.cups.alignment import CARD_KIND, read_alignment
 from nolabel.methods.cups.checkpoint import panoptic_from_checkpoint
 from nolabel.models.panoptic import PanopticCascadeMaskRCNN, PanopticConfig
 from nolabel.weights import load_checkpoint, save_safetensors
@@ -21,7 +22,6 @@ from nolabel.weights import load_checkpoint, save_safetensors
 __all__ = ["MODEL_FILE", "CupsModel", "load_model", "save_model"]
 
 MODEL_FILE = "model.safetensors"
-CARD_KIND = "cups-panoptic"
 # The released checkpoint: its stuff and thing clusters, and their Cityscapes trainIds (spec cups_model, section 8).
 RELEASED_CLUSTERS = (22, 5)
 RELEASED_ALIGNMENT = (7, 4, 2, 4, 2, 6, 2, 0, 5, 8, 0, 2, 9, 10, 3, 8, 1, 2, 0, 0, 0, 0, 11, 13, 18, 15, 14)
@@ -90,6 +90,8 @@ def load_model(
 ) -> CupsModel:
     """Load a CUPS network from a run folder, a file of ours, or an official checkpoint.
 
+    A matching stored beside a checkpoint (:mod:`nolabel.methods.cups.alignment`) names its clusters.
+
     Args:
         path: run folder, ``model.safetensors``, Lightning ``.ckpt`` or detectron2-style checkpoint.
         part: which network of a self-training checkpoint.
@@ -118,6 +120,9 @@ def load_model(
     model = CupsModel(network.to(device), source=path)
     if ours and card.get("alignment"):
         return model.aligned(tuple(card["alignment"]), LABEL_SPACES[card["space"]])
+    stored = None if ours else read_alignment(path, model.num_clusters)
+    if stored is not None:
+        return model.aligned(*stored)
     if not ours and (network.config.num_stuff, network.config.num_things) == RELEASED_CLUSTERS:
         return model.aligned(RELEASED_ALIGNMENT, LABEL_SPACES["cityscapes_19"])
     return model

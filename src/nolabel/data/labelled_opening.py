@@ -1,0 +1,105 @@
+"""Opening labelled images without naming their layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nolabel.data.files import examples
+from nolabel.data.label_layouts import LAYOUTS, open_labelled
+from nolabel.data.labelled import LabelledDataset
+from nolabel.data.own_labels import CocoPanoptic, FolderLabelled, find_coco
+from nolabel.errors import ConfigError, DataError
+
+__all__ = ["LABELLED", "find_labelled", "open_labels"]
+
+# What only this layout has, below the root.
+_SIGNS = {
+    "cityscapes": "gtFine",
+    "kitti_panoptic": "validation/cityscapes_instance_format",
+    "bdd": "labels/pan_seg/bitmasks",
+    "muses": "gt_panoptic",
+    "waymo": "validation/*/*_semantic.png",
+    "mots": "train/instances",
+    "kitti_instance": "data_object_instance_2",
+    "camvid": "*annot",
+}
+LABELLED = (*LAYOUTS, "folder", "coco")
+"""Names of all labelled layouts."""
+
+
+def find_labelled(root: str | Path) -> str:
+    """Tell a labelled folder's layout by the names in it: one of ``LABELLED``.
+
+    Raises:
+        DataError: nothing is there, nothing that is known, or several data sets at once.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}", hint="check the path of the labelled data set")
+    found = [name for name, sign in _SIGNS.items() if next(root.glob(sign), None) is not None]
+    if len(found) > 1:
+        raise DataError(
+            f"{root} holds several data sets: {', '.join(found)}", hint="name one of them (--dataset)"
+        )
+    if found:
+        return found[0]
+    if (root / "images").is_dir() and (root / "labels").is_dir():
+        return "folder"
+    if find_coco(root) is not None:
+        return "coco"
+    there = sorted(path.name for path in root.iterdir())
+    raise DataError(
+        f"{root} holds no labelled images in any known layout (it "
+        + (f"holds {examples(there, 6)})" if there else "is empty)"),
+        hint="`nolabel datasets` lists the layouts; own images: images/ and labels/ with equal names",
+    )
+
+
+def open_labels(
+    root: str | Path,
+    dataset: str | None = None,
+    split: str | None = None,
+    *,
+    space: str | None = None,
+    raw_ids_of: str | None = None,
+    **options: Any,
+) -> LabelledDataset:
+    """Open labelled images in whichever layout they have.
+
+    Args:
+        root: the folder.
+        dataset: one of ``LABELLED``; found by looking by default.
+        split: as the data set calls it; by default ``val``, and for own folders without ``val`` everything.
+        space: name of the label space; the layout's by default.
+        raw_ids_of: own folders: data set whose raw ids the maps hold.
+        options: see :class:`~nolabel.data.labelled.LabelledDataset`.
+
+    Raises:
+        ConfigError: an unknown name, or an option that the layout has no use for.
+        DataError: files are missing.
+    """
+    root = Path(root)
+    name = dataset if dataset is not None else find_labelled(root)
+    if name not in LABELLED:
+        raise ConfigError(f"no labelled data set is called {name!r}", hint=f"known: {', '.join(LABELLED)}")
+    if raw_ids_of is not None and name != "folder":
+        raise ConfigError(
+            f"raw_ids_of={raw_ids_of} is for own folders, not for {name}", hint="leave raw_ids_of out"
+        )
+    if name == "folder":
+        has_parts = (root / "labels" / "val").is_dir()
+        part = split if split is not None else ("val" if has_parts else "")
+        return FolderLabelled(root, space or "cityscapes_19", part, table=raw_ids_of, **options)
+    if name == "coco":
+        found = find_coco(root)
+        if found is None:
+            raise DataError(
+                f"{root} holds no COCO panoptic set", hint="a JSON, its PNG folder and the images"
+            )
+        if space is not None:
+            raise ConfigError(
+                f"space={space}: a COCO panoptic file brings its own classes", hint="leave space out"
+            )
+        return CocoPanoptic(*found, **options)
+    return open_labelled(name, root, split or "val", space=space, **options)
