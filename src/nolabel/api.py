@@ -2,66 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from nolabel.errors import ConfigError, DataError, WeightsError
+from nolabel.data import find_layout, open_images, to_image
+from nolabel.engine.tracking import InstanceTracker
+from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.model_file import CupsModel, load_model
-from nolabel.methods.cups.predict import predict_images
+from nolabel.methods.cups.predict import PredictionOptions, predict_images, predict_stream
+from nolabel.methods.cups.predict_folder import PredictionSummary, predict_to_folder
 from nolabel.structures import PanopticMap
 from nolabel.weights import find_weights
 
 if TYPE_CHECKING:
     from nolabel.methods.cups.validate import ValidationResult
 
-__all__ = ["Pipeline", "evaluate", "load", "to_image"]
+__all__ = [
+    "InstanceTracker",
+    "Pipeline",
+    "PredictionOptions",
+    "PredictionSummary",
+    "evaluate",
+    "load",
+    "to_image",
+]
 
 SYSTEMS = ("cups",)
 PLANNED = ("unmore", "quadmix", "scenedino", "cotrain")
-
-
-def to_image(source: Any) -> Tensor:
-    """Turn a path, PIL image, array or tensor into an image tensor.
-
-    Args:
-        source: a file; a PIL image of any mode; an array (H, W), (H, W, 3 or 4) or (3, H, W); a tensor (3, H, W).
-            Integers are 8 bit, floats lie in [0, 1].
-
-    Returns:
-        (3, H, W) float32 RGB in [0, 1].
-
-    Raises:
-        DataError: the file cannot be read, or the shape or the values are not those of an image.
-    """
-    from nolabel.data import read_image
-
-    if isinstance(source, str | Path):
-        return torch.as_tensor(read_image(source))
-    if hasattr(source, "convert"):
-        source = np.asarray(source.convert("RGB"))
-    image = torch.as_tensor(np.ascontiguousarray(source) if isinstance(source, np.ndarray) else source)
-    if image.ndim == 2:
-        image = image[None].expand(3, -1, -1)
-    elif image.ndim == 3 and image.shape[0] != 3 and image.shape[-1] in (3, 4):
-        image = image[..., :3].permute(2, 0, 1)
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise DataError(
-            f"an image of shape {tuple(image.shape)} was given.",
-            hint="give a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W)",
-        )
-    image = image.float() if image.is_floating_point() else image.float() / 255
-    if not bool(torch.isfinite(image).all()) or float(image.min()) < -0.01 or float(image.max()) > 1.01:
-        raise DataError(
-            "the values of an image are not in [0, 1].",
-            hint="divide 8-bit values by 255, or give them as integers",
-        )
-    return image.clamp(0, 1)
 
 
 class Pipeline:
@@ -84,31 +55,100 @@ class Pipeline:
         """The label space of the results."""
         return self.model.output_space
 
-    @overload
-    def __call__(self, source: str | Path) -> PanopticMap | list[PanopticMap]: ...
-    @overload
-    def __call__(self, source: Any) -> Any: ...
-    def __call__(self, source: Any) -> Any:
+    def __call__(
+        self,
+        source: Any,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | None = None,
+    ) -> Any:
         """Predict.
 
         Args:
             source: an image (see :func:`to_image`) gives one result; a list of images, a folder or a video file gives
-                a list of results, in order.
+                a list of results, in order. For long videos :meth:`stream` needs no memory for all of them.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            track: keep the instance ids over the images; by default for video files.
+
+        Returns:
+            A :class:`~nolabel.structures.PanopticMap`, or a list of them.
+
+        Raises:
+            DataError: something is no image, or cannot be read.
         """
-        if isinstance(source, list | tuple):
-            return [result for image in source for result in predict_images(self.model, [to_image(image)])]
-        if isinstance(source, str | Path) and _holds_many(Path(source)):
-            return [result for _, result in self.stream(source)]
-        return predict_images(self.model, [to_image(source)])[0]
+        many = isinstance(source, list | tuple) or (
+            isinstance(source, str | Path) and _holds_many(Path(source))
+        )
+        options = PredictionOptions(batch_size, output_size, max_side)
+        if not many:
+            return predict_images(self.model, [to_image(source)], options)[0]
+        follow = track if track is not None else isinstance(source, str | Path) and not Path(source).is_dir()
+        frames = (to_image(image) for image in _images(source))
+        return list(predict_stream(self.model, frames, options, InstanceTracker() if follow else None))
 
-    def stream(self, source: str | Path) -> Iterator[tuple[str, PanopticMap]]:
-        """Yield (name, result) for every image of a folder or frame of a video, one at a time."""
-        from nolabel.data import open_images
+    def stream(
+        self,
+        frames: str | Path | Iterable[Any],
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | InstanceTracker = True,
+    ) -> Iterator[PanopticMap]:
+        """Predict frames as they come, with at most one batch in memory.
 
-        images = open_images(source)
-        for index in range(len(images)):
-            sample = images[index]
-            yield sample["name"], predict_images(self.model, [torch.as_tensor(sample["image"])])[0]
+        Args:
+            frames: any iterable of images (see :func:`to_image`; RGB), which may never end; or a video file or a
+                folder of frames.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`; a result comes after every
+                ``batch_size`` frames.
+            track: keep instance ids, and thereby colours, over the frames; or a tracker with settings of its own.
+
+        Yields:
+            The result of every frame, in order.
+
+        Example:
+            >>> for result in model.stream("street.mp4"):
+            ...     print(result.instances().scores)
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        tracker = track if isinstance(track, InstanceTracker) else InstanceTracker() if track else None
+        images = (to_image(frame) for frame in _images(frames))
+        return predict_stream(self.model, images, options, tracker)
+
+    def save(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | None = None,
+        fps: float | None = None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder; see :func:`predict_to_folder` for files and errors.
+
+        Args:
+            sources: images, folders of images, videos.
+            out: folder of the results; files of the same names are replaced.
+            formats: of ``labels, instances, coco, cityscapes, overlay, video, gallery``.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            track: keep instance ids over the images of a source; by default for videos.
+            fps: speed of written videos.
+        """
+        return predict_to_folder(
+            self.model,
+            [sources] if isinstance(sources, str | Path) else sources,
+            out,
+            formats=formats,
+            options=PredictionOptions(batch_size, output_size, max_side),
+            track=track,
+            fps=fps,
+        )
 
 
 def load(
@@ -201,28 +241,12 @@ def _located(weights: str | Path) -> Path:
 
 
 def _holds_many(path: Path) -> bool:
-    from nolabel.data import find_layout
-
     return path.is_dir() or (path.is_file() and find_layout(path) == "video")
 
 
-def predict_to_folder(
-    pipeline: Pipeline, sources: Sequence[str | Path], out: Path, *, alpha: float = 0.6
-) -> int:
-    """Write the results and an overlay of every image of files, folders and videos; return how many there were."""
-    from nolabel.data import open_images
-    from nolabel.engine.progress import Progress
-    from nolabel.structures.files import write_png
-
-    count = 0
-    for source in sources:
-        images = open_images(source)
-        with Progress(f"predict {Path(source).name}", len(images), unit="images") as progress:
-            for index in range(len(images)):
-                sample = images[index]
-                result = predict_images(pipeline.model, [torch.as_tensor(sample["image"])])[0]
-                result.save(out, sample["name"])
-                write_png(out / f"{sample['name']}_overlay.png", result.overlay(sample["image"], alpha))
-                count += 1
-                progress.advance()
-    return count
+def _images(source: Any) -> Iterable[Any]:
+    """The images of a folder, a video file or anything that can be iterated over, one at a time."""
+    if not isinstance(source, str | Path):
+        return source
+    images = open_images(source)
+    return (images[index]["image"] for index in range(len(images)))

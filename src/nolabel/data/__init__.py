@@ -1,5 +1,6 @@
 """Data sets over files in their official layouts and over everyone's own folders; see docs/data.md."""
 
+from nolabel.data.any_image import to_image
 from nolabel.data.cityscapes import CityscapesStereoVideo
 from nolabel.data.doctor_run import DoctorReport, Finding, doctor
 from nolabel.data.files import read_image
@@ -41,4 +42,5 @@ __all__ = [
     "open_labels",
     "open_stereo_video",
     "read_image",
+    "to_image",
 ]

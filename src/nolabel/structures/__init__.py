@@ -9,6 +9,7 @@ from nolabel.structures.coco import (
     save_coco_detection,
     save_coco_panoptic,
 )
+from nolabel.structures.coco_writer import CocoWriter
 from nolabel.structures.flow import Flow
 from nolabel.structures.instances import Instances
 from nolabel.structures.panoptic import PanopticMap, Segment
@@ -17,6 +18,7 @@ from nolabel.structures.semantic import SemanticMap
 from nolabel.structures.voxels import VoxelScene
 
 __all__ = [
+    "CocoWriter",
     "Flow",
     "ImageSample",
     "Instances",

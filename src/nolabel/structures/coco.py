@@ -28,8 +28,11 @@ __all__ = [
     "coco_panoptic_json",
     "load_coco_detection",
     "load_coco_panoptic",
+    "object_annotations",
     "save_coco_detection",
     "save_coco_panoptic",
+    "segment_colours",
+    "segment_info",
     "segment_png",
 ]
 
@@ -44,7 +47,11 @@ def categories(space: LabelSpace) -> list[dict[str, Any]]:
 
 def segment_png(panoptic: PanopticMap) -> Picture:
     """The segment ids as colours, (H, W, 3) uint8."""
-    ids, _ = panoptic.segments()
+    return segment_colours(panoptic.segments()[0])
+
+
+def segment_colours(ids: torch.Tensor) -> Picture:
+    """Segment ids (H, W) as COCO's colours, (H, W, 3) uint8: id = R + 256 G + 65536 B."""
     return torch.stack([ids % 256, ids // 256 % 256, ids // 65536], dim=-1).to(torch.uint8).numpy()
 
 
@@ -68,12 +75,13 @@ def coco_panoptic_json(
         png = (file_name or "{}.png").replace("{}", name)
         images.append(_image(index, name, result.size))
         annotations.append(
-            {"image_id": index + 1, "file_name": png, "segments_info": [_segment_info(s) for s in segments]}
+            {"image_id": index + 1, "file_name": png, "segments_info": [segment_info(s) for s in segments]}
         )
     return {"images": images, "annotations": annotations, "categories": categories(space)}
 
 
-def _segment_info(segment: Segment) -> dict[str, Any]:
+def segment_info(segment: Segment) -> dict[str, Any]:
+    """COCO's entry of one segment."""
     info: dict[str, Any] = {
         "id": segment.id,
         "category_id": segment.label + 1,
@@ -82,6 +90,31 @@ def _segment_info(segment: Segment) -> dict[str, Any]:
         "iscrowd": int(segment.is_crowd),
     }
     return info if segment.score is None else info | {"score": round(segment.score, 6)}
+
+
+def object_annotations(result: Instances, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
+    """COCO's annotations of the objects of one image, numbered from ``first_id``; masks are compressed RLE."""
+    rows = zip(
+        result.masks,
+        result.boxes.tolist(),
+        result.scores.tolist(),
+        result.classes.tolist(),
+        result.areas.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "id": first_id + index,
+            "image_id": image_id,
+            "category_id": label + 1,
+            "bbox": [round(value, 3) for value in _xywh(box)],
+            "area": area,
+            "iscrowd": 0,
+            "segmentation": {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")},
+            "score": round(score, 6),
+        }
+        for index, (mask, box, score, label, area) in enumerate(rows)
+    ]
 
 
 def coco_detection_json(results: Iterable[tuple[str, Instances]], space: LabelSpace) -> dict[str, Any]:
@@ -96,27 +129,7 @@ def coco_detection_json(results: Iterable[tuple[str, Instances]], space: LabelSp
     annotations: list[dict[str, Any]] = []
     for index, (name, result) in enumerate(_unique(results, space)):
         images.append(_image(index, name, result.size))
-        rows = zip(
-            result.masks,
-            result.boxes.tolist(),
-            result.scores.tolist(),
-            result.classes.tolist(),
-            result.areas.tolist(),
-            strict=True,
-        )
-        for mask, box, score, label, area in rows:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index + 1,
-                    "category_id": label + 1,
-                    "bbox": [round(value, 3) for value in _xywh(box)],
-                    "area": area,
-                    "iscrowd": 0,
-                    "segmentation": {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")},
-                    "score": round(score, 6),
-                }
-            )
+        annotations += object_annotations(result, index + 1, first_id=len(annotations) + 1)
     return {"images": images, "annotations": annotations, "categories": categories(space)}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nolabel.errors import DataError
 from nolabel.labels import VOID, LabelSpace, cityscapes_label_ids, raw_table
-from nolabel.structures._checks import integer_map, need_labels_of
+from nolabel.structures._checks import distinct, integer_map, need_labels_of
 from nolabel.structures._result import Result, destination
 from nolabel.structures.files import write_json, write_png
 from nolabel.structures.instances import Instances
@@ -81,7 +81,7 @@ class PanopticMap(Result):
         object.__setattr__(self, "instance", instance)
         if self.scores is not None:
             scores = {int(key): float(value) for key, value in self.scores.items()}
-            unknown = sorted(set(scores) - set(torch.unique(instance).tolist()))
+            unknown = sorted(set(scores) - set(distinct(instance)[0].tolist()))
             if unknown:
                 raise DataError(f"scores: the instance map has no ids {unknown[:5]}")
             object.__setattr__(self, "scores", scores)
@@ -99,7 +99,7 @@ class PanopticMap(Result):
         """
         stride = int(self.instance.max()) + 1 if self.instance.numel() else 1
         key = torch.where(self.semantic == VOID, -1, self.semantic * stride + self.instance)
-        values, inverse = torch.unique(key, return_inverse=True)
+        values, inverse = distinct(key)
         has_void = bool(len(values)) and int(values[0]) < 0
         ids = inverse if has_void else inverse + 1
         count = len(values) - has_void
@@ -137,7 +137,7 @@ class PanopticMap(Result):
         found = known[position] == id_map
         scores = {s.instance: s.score for s in segments if s.score is not None and s.instance > 0}
         instance = torch.where(found, instances[position], 0)
-        present = set(torch.unique(instance).tolist())
+        present = set(distinct(instance)[0].tolist())
         return cls(
             torch.where(found, labels[position], VOID),
             instance,
@@ -216,6 +216,16 @@ class PanopticMap(Result):
         picture[boundaries(self.instance)] = 255
         return picture
 
+    def instance_png(self) -> np.ndarray:
+        """The instance ids as a PNG holds them, (H, W) uint16.
+
+        Raises:
+            DataError: an id above 65535.
+        """
+        if self.instance.numel() and int(self.instance.max()) > 65535:
+            raise DataError(f"instance: ids up to 65535 fit into 16 bits, found {int(self.instance.max())}")
+        return self.instance.numpy().astype(np.uint16)
+
     def save(self, path: str | Path, stem: str | None = None) -> list[Path]:
         """Write the files annotation tools and trainers read.
 
@@ -225,12 +235,11 @@ class PanopticMap(Result):
         from nolabel.structures.coco import coco_panoptic_json, segment_png
 
         folder, stem = destination(path, stem)
-        if self.instance.numel() and int(self.instance.max()) > 65535:
-            raise DataError(f"instance: ids up to 65535 fit into 16 bits, found {int(self.instance.max())}")
+        instances = self.instance_png()  # refuses before anything is written
         name = f"{stem}_panoptic.png"
         return [
             *self.semantic_map().save(folder, stem),
-            write_png(folder / f"{stem}_instance.png", self.instance.numpy().astype(np.uint16)),
+            write_png(folder / f"{stem}_instance.png", instances),
             write_png(folder / name, segment_png(self)),
             write_json(
                 folder / f"{stem}_panoptic.json", coco_panoptic_json([(stem, self)], self.space, name)

@@ -27,10 +27,12 @@ from nolabel.viz.overlays import (
 )
 from nolabel.viz.plots import bar_plot, line_plot, matrix_plot
 from nolabel.viz.report import Report, embed_image
+from nolabel.viz.video import VideoFile
 
 __all__ = [
     "PrincipalColours",
     "Report",
+    "VideoFile",
     "bar_plot",
     "blend",
     "caption",
