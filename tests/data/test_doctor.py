@@ -64,7 +64,7 @@ def test_absent_calibration(stereo_folder: Path, tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("fx", "4000", "fx = 4000 px for images 64 px wide"),
+        ("fx", "4000", "fx = 4000 px for images 64 px wide: 1 degrees across"),
         ("fy", "80", "fx = 40 and fy = 80 differ"),
         ("cx", "609.6", "cx = 609.6 px is far from the middle of 64 px"),
         ("baseline", "540", "baseline = 540 m"),

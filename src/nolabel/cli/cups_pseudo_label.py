@@ -26,7 +26,15 @@ def pseudo_label(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe, e.g. cups/tiny; its section pseudo_labels counts.")
     ] = None,
-    motion: Annotated[str | None, typer.Option(help="opencv, raft_smurf or raft_small.")] = None,
+    motion: Annotated[
+        str | None, typer.Option(help="opencv, raft_smurf, raft_large, raft_small or files.")
+    ] = None,
+    motion_folder: Annotated[
+        Path | None, typer.Option(help="Precomputed flow and disparity, instead of --motion.")
+    ] = None,
+    motion_cache: Annotated[
+        Path | None, typer.Option(help="Keep computed flow and disparity here for later runs.")
+    ] = None,
     motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the motion network.")] = None,
     features: Annotated[str | None, typer.Option(help="embedded, depthg, or a timm model.")] = None,
     feature_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the features.")] = None,
@@ -39,15 +47,21 @@ def pseudo_label(
     ] = None,
     pictures: Annotated[int, typer.Option(help="Draw all stages of every n-th pair; 0: none.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace labels made with other settings.")] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only say how many, how long and how large; two pairs are tried."),
+    ] = False,
 ) -> None:
     """Make panoptic pseudo-labels from stereo video, without any human label."""
     from nolabel.config import load_config
     from nolabel.data import open_stereo_video
     from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
-    from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
+    from nolabel.methods.cups.pseudo_labels import estimate_pseudo_labels, generate_pseudo_labels
 
     chosen = {
-        "motion.name": motion,
+        "motion.name": "files" if motion is None and motion_folder is not None else motion,
+        "motion.folder": motion_folder,
+        "motion.cache": motion_cache,
         "motion.weights": motion_weights,
         "semantics.features": features,
         "semantics.weights": feature_weights,
@@ -62,8 +76,12 @@ def pseudo_label(
     )
     # A chosen size replaces the published crop of the layout as well.
     options = {} if scale is None else {"scale": scale, "crop": None}
+    video = open_stereo_video(data, split=split, calibration=calibration, **options)
+    if estimate:
+        typer.echo(estimate_pseudo_labels(video, out, config, device=device))
+        return
     summary = generate_pseudo_labels(
-        open_stereo_video(data, split=split, calibration=calibration, **options),
+        video,
         out,
         config,
         executor=executor,  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nolabel.data.files import read_image
+from nolabel.data.footage import image_fault
 from nolabel.data.opening import Layout
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
@@ -28,6 +29,8 @@ _REMEDIES = {
     "implausible calibration": "check the units: pixels of these images, metres, frames per second",
     "views not rectified": "rectify the images: the same point must lie in the same row of both views",
     "left and right swapped": "exchange left/ and right/: near things lie further right in the left view",
+    "repeated frames": "nothing can move between equal frames: take repeated ones out (was the frame rate raised?)",
+    "images without content": "they are black or of one colour: no label can be made; take them out or re-export them",
     "gaps in frame numbers": "nothing, if intended: no pair is made across a gap",
     "clips without a pair": "a clip needs two consecutive frames",
     "label maps without image": "add the images, or take the maps away",
@@ -58,6 +61,14 @@ class Finding:
     examples: tuple[str, ...]
     remedy: str
     is_problem: bool
+
+    def text(self) -> str:
+        """Return the finding for people."""
+        lines = [f"{'problem' if self.is_problem else 'note'}: {self.kind} ({self.count})"]
+        lines += [f"    {example}" for example in self.examples]
+        if self.count > len(self.examples):
+            lines.append(f"    and {self.count - len(self.examples)} more")
+        return "\n".join([*lines, f"  -> {self.remedy}"])
 
 
 @dataclass(frozen=True)
@@ -96,12 +107,7 @@ class DoctorReport:
         """Return the report for people."""
         lines = [f"{self.path}: {self.layout or 'no known layout'}"]
         lines += [f"  {name}: {value}" for name, value in self.facts.items()]
-        for finding in self.findings:
-            lines.append(f"{'problem' if finding.is_problem else 'note'}: {finding.kind} ({finding.count})")
-            lines += [f"    {example}" for example in finding.examples]
-            if finding.count > len(finding.examples):
-                lines.append(f"    and {finding.count - len(finding.examples)} more")
-            lines.append(f"  -> {finding.remedy}")
+        lines += [finding.text() for finding in self.findings]
         problems = sum(finding.is_problem for finding in self.findings)
         lines.append(
             {0: "no problems found", 1: "1 kind of problem found"}.get(
@@ -162,8 +168,11 @@ class Request:
     def size(self, path: Path) -> tuple[int, int] | None:
         """Decode an image: its size, or None and a finding."""
         try:
-            height, width = read_image(path).shape[-2:]
+            image = read_image(path)
         except DataError:
             self.findings.add("unreadable files", self.shown(path))
             return None
+        if (fault := image_fault(image)) is not None:
+            self.findings.add("images without content", f"{self.shown(path)}: {fault}")
+        height, width = image.shape[-2:]
         return height, width

@@ -6,21 +6,32 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE, list_frames, read_camera
 from nolabel.data.clips import frame_step, is_gap, runs
 from nolabel.data.doctor_report import CANNOT_OPEN, Request
 from nolabel.data.files import list_images, read_image
 from nolabel.data.folder import STEREO_HELP, find_calibration, stereo_clips
+from nolabel.data.footage import PairMeasures, calibration_faults, image_fault, measure_pair, repeats
 from nolabel.data.kitti import KittiRawStereoVideo
 from nolabel.errors import DataError
+from nolabel.models.motion import OpenCVMotion
 from nolabel.structures import StereoCalibration
 
 __all__ = ["check_cityscapes_video", "check_kitti_raw", "check_stereo_folder"]
+
+Item = TypeVar("Item")
+
+MEASURED_FRAMES = 6
+MEASURED_WIDTH = 768  # pixels: enough for the ground, and seconds instead of minutes
+SMALLEST_SIDE = 64  # pixels: below, nothing is measured
+COMPARED_FRAMES = 60
 
 
 def check_stereo_folder(request: Request) -> None:
@@ -40,12 +51,18 @@ def check_stereo_folder(request: Request) -> None:
     _check_numbers(request, {clip: numbers for clip, (_, numbers) in clips.items()})
     pairs = [(left[n], right[n], clip) for clip, (names, _) in clips.items() for n in names if n in right]
     size = _check_views(request, pairs)
+    following = [
+        step for names, numbers in clips.values() for run in runs(names, numbers) for step in pairwise(run)
+    ]
+    steps = [(a, b) for a, b in following if a in right and b in right]
+    _check_repeats(request, [(view[a], view[b]) for view in (left, right) for a, b in steps])
     try:
         values = find_calibration(root, request.calibration)
     except DataError as error:
         request.findings.add("missing calibration", error.message)
     else:
-        _check_calibration(request, "calibration", values, size)
+        complete = [(left[a], right[a], left[b]) for a, b in steps]
+        _check_calibration(request, "calibration", values, size, _measure(request, complete, values))
 
 
 def check_cityscapes_video(request: Request, split: str) -> None:
@@ -70,12 +87,18 @@ def check_cityscapes_video(request: Request, split: str) -> None:
     except DataError as error:
         request.findings.add("missing calibration", error.message, remedy=CITYSCAPES_SOURCE)
         return
+    steps = [(a, b) for a, b in pairwise(sorted(left)) if a[:2] == b[:2] and {a, b} <= set(right)]
+    _check_repeats(request, [(view[a], view[b]) for view in (left, right) for a, b in steps])
+    complete = [(left[a], right[a], left[b]) for a, b in steps]
     there = {(camera.city, camera.sequence) for camera in cameras}
     lonely = sorted({f"{key[0]}_{key[1]}" for key in left if key[:2] not in there})
     request.findings.add("missing calibration", *lonely, remedy=CITYSCAPES_SOURCE)
-    for camera in request.some(cameras):
+    for place, camera in enumerate(request.some(cameras)):
         try:
-            _check_calibration(request, request.shown(camera.path), read_camera(camera.path), size)
+            values = read_camera(camera.path)
+            # Cameras of one data set are alike: the ground is measured with the first.
+            measures = _measure(request, complete, values) if place == 0 else ()
+            _check_calibration(request, request.shown(camera.path), values, size, measures)
         except DataError as error:
             request.findings.add("implausible calibration", error.message)
 
@@ -85,8 +108,13 @@ def check_kitti_raw(request: Request) -> None:
     dataset = KittiRawStereoVideo(request.path)
     request.facts["pairs"] = len(dataset)
     size = _check_views(request, [(p.left_0, p.right_0, p.left_0.parts[-4]) for p in dataset.pairs])
-    for index in request.some(range(len(dataset))):
-        _check_calibration(request, dataset.pairs[index].name, dataset.calibration(index), size)
+    pairs = dataset.pairs
+    _check_repeats(request, [(pair.left_0, pair.left_1) for pair in pairs])
+    complete = [(pair.left_0, pair.right_0, pair.left_1) for pair in pairs]
+    for place, index in enumerate(request.some(range(len(dataset)))):
+        values = dataset.calibration(index)
+        measures = _measure(request, complete, values) if place == 0 else ()
+        _check_calibration(request, pairs[index].name, values, size, measures)
 
 
 def _check_numbers(request: Request, clips: Mapping[str, Sequence[int | None]]) -> None:
@@ -170,22 +198,69 @@ def _view_offset(left: Path, right: Path) -> tuple[float, float] | None:
 
 
 def _check_calibration(
-    request: Request, name: str, calibration: StereoCalibration, size: tuple[int, int] | None
+    request: Request,
+    name: str,
+    calibration: StereoCalibration,
+    size: tuple[int, int] | None,
+    measures: Sequence[PairMeasures] = (),
 ) -> None:
-    """Compare a calibration with what cameras on vehicles and tripods can have."""
-    wrong = []
-    if size is not None:
-        height, width = size
-        if not 0.25 * width <= calibration.fx <= 5 * width:
-            wrong.append(f"fx = {calibration.fx:g} px for images {width} px wide")
-        for axis, centre, side in (("cx", calibration.cx, width), ("cy", calibration.cy, height)):
-            if not 0.25 * side <= centre <= 0.75 * side:
-                wrong.append(f"{axis} = {centre:g} px is far from the middle of {side} px")
-    if not 0.67 <= calibration.fx / calibration.fy <= 1.5:
-        wrong.append(f"fx = {calibration.fx:g} and fy = {calibration.fy:g} differ")
-    if not 0.01 <= calibration.baseline <= 5:
-        wrong.append(f"baseline = {calibration.baseline:g} m")
-    if calibration.fps is not None and not 0.5 <= calibration.fps <= 240:
-        wrong.append(f"fps = {calibration.fps:g}")
-    if wrong:
-        request.findings.add("implausible calibration", f"{name}: {'; '.join(wrong)}")
+    """Compare a calibration with the images, and with what the stereo ground says about it."""
+    if size is None:
+        return
+    for fault in calibration_faults(calibration, size, measures):
+        request.findings.add(fault.kind, f"{name}: {fault.detail}", remedy=fault.remedy)
+
+
+def _measure(
+    request: Request, pairs: Sequence[tuple[Path, Path, Path | None]], calibration: StereoCalibration
+) -> list[PairMeasures]:
+    """Measure camera height, tilt and step on a few stereo frames (left, right, next left), scaled down."""
+    motion = OpenCVMotion()
+    measures = []
+    for left, right, following in _few(pairs, MEASURED_FRAMES):
+        try:
+            images = [read_image(path).as_subclass(torch.Tensor)[None] for path in (left, right)]
+            if following is not None:
+                images.append(read_image(following).as_subclass(torch.Tensor)[None])
+        except DataError:
+            continue  # found and said elsewhere
+        if len({image.shape for image in images}) > 1:
+            continue
+        scale = min(1.0, MEASURED_WIDTH / images[0].shape[-1])
+        images = [F.interpolate(image, scale_factor=scale, mode="area") for image in images]
+        if min(images[0].shape[-2:]) < SMALLEST_SIDE:
+            continue
+        measures.append(
+            measure_pair(
+                motion.disparity(images[0], images[1])[0],
+                motion.disparity(images[0], images[1], "right")[0],
+                calibration.scaled(scale),
+                motion.flow(images[0], images[2])[0] if following is not None else None,
+            )
+        )
+    heights = [m.camera_height for m in measures if m.camera_height is not None]
+    if heights:
+        request.facts["camera height"] = f"{np.median(heights):.2f} m above the ground, by this calibration"
+    elif measures:
+        request.facts["camera height"] = "unknown: no ground in sight, so the baseline cannot be checked"
+    return measures
+
+
+def _check_repeats(request: Request, steps: Sequence[tuple[Path, Path]]) -> None:
+    """Compare consecutive frames of a view: equal ones hold no motion."""
+    for first, second in _few(steps, COMPARED_FRAMES):
+        try:
+            images = read_image(first), read_image(second)
+        except DataError:
+            continue
+        black = any(image_fault(image) for image in images)  # said elsewhere
+        if not black and images[0].shape == images[1].shape and repeats(*images):
+            request.findings.add("repeated frames", f"{request.shown(second)} repeats {first.name}")
+
+
+def _few(items: Sequence[Item], count: int) -> list[Item]:
+    """Choose at most ``count`` items, evenly spread."""
+    if not items:
+        return []
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in np.unique(places)]

@@ -173,6 +173,31 @@ class StereoVideoDataset(Dataset[StereoVideoSample]):
         transformed: ImageSample = self._transform(height, width)({"name": pair.name, "image": image})
         return transformed
 
+    def fit_motion(self, index: int, values: torch.Tensor) -> torch.Tensor:
+        """Scale and crop flow or disparity as the images of a sample.
+
+        Args:
+            index: the sample.
+            values: (C, H, W) pixels, of the size of the image files or already of the sample.
+
+        Returns:
+            (C, h, w) in pixels of the sample, nearest neighbours.
+
+        Raises:
+            DataError: another size.
+        """
+        size = (int(values.shape[-2]), int(values.shape[-1]))
+        original = image_size(self.pairs[index].left_0)
+        if size == self._crop_size(*original):
+            return values
+        if size != original:
+            raise DataError(
+                f"motion of {self.pairs[index].name} has {size[0]}x{size[1]} pixels, its images {original[0]}x{original[1]}",
+                hint="maps must have the size of the image files, or of the scaled and cropped samples",
+            )
+        moved = self._transform(*size)({"values": tv_tensors.Mask(values)})["values"]
+        return moved.as_subclass(torch.Tensor) * self.options.scale
+
     def calibration(self, index: int) -> StereoCalibration:
         """Return the calibration of a sample at full size, before scaling and cropping.
 

@@ -33,6 +33,7 @@ __all__ = [
     "LabellingTask",
     "estimate",
     "label_items",
+    "read_failures",
     "read_records",
     "shard_range",
 ]
@@ -202,6 +203,16 @@ def read_records(out: Path) -> dict[str, dict[str, Any]]:
         record = _read_json(path)
         if record is not None:
             found[record["name"]] = record["record"]
+    return dict(sorted(found.items()))
+
+
+def read_failures(out: Path) -> dict[str, tuple[str, str]]:
+    """Return (message, hint) of every item that failed and was not done since, all shards together."""
+    found = {}
+    for path in sorted((Path(out) / ".labelling" / "failed").glob("*.json")):
+        record = _read_json(path)
+        if record is not None:
+            found[record["name"]] = (record["message"], record["hint"] or "")
     return dict(sorted(found.items()))
 
 

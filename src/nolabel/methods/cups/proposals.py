@@ -23,7 +23,7 @@ from nolabel.methods.cups.sf2se3.validity import build_scene_flow
 from nolabel.models.motion import StereoMotion
 from nolabel.structures import StereoCalibration
 
-__all__ = ["ObjectProposalConfig", "ObjectProposals", "object_proposals"]
+__all__ = ["ObjectProposalConfig", "ObjectProposals", "no_proposals", "object_proposals"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,15 @@ def object_proposals(
         instances, scores = _ensemble(masks, scores, scene_flow, config, report)
     report["objects"] = int(instances.max())
     return ObjectProposals(instances, scores, scene_flow.depth, scene_flow.valid, labels, report)
+
+
+def no_proposals(motion: StereoMotion, reason: str) -> ObjectProposals:
+    """Return the empty proposals of a sample in which none can be looked for, with the reason."""
+    height, width = motion.size
+    device = motion.flow_forward.device
+    empty = torch.zeros((height, width), dtype=torch.int64, device=device)
+    report = {"pixels": height * width, "valid_pixels": 0, "emptied_by": reason}
+    return ObjectProposals(empty, torch.zeros(0, device=device), empty.float(), empty.bool(), empty, report)
 
 
 def _ensemble(

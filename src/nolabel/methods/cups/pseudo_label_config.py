@@ -14,10 +14,16 @@ from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
 class MotionConfig(Config):
     """Which network or algorithm estimates flow and disparity."""
 
-    name: Literal["opencv", "raft_smurf", "raft_small"] = "opencv"
-    """``opencv`` needs no weights; the RAFT networks need theirs."""
+    name: Literal["opencv", "raft_smurf", "raft_large", "raft_small", "files"] = "opencv"
+    """``opencv`` needs no weights; the RAFT networks need theirs (``raft_smurf``: self-supervised, as published;
+    ``raft_large``: supervised, the "RAFT" of the CUPS ablation). ``files`` reads what any network has written before."""
     weights: Path | None = None
     """Checkpoint file, or its name in the registry."""
+    folder: Path | None = None
+    """``files``: where they are; see ``nolabel.data.motion_files`` for names and formats."""
+    cache: Path | None = None
+    """Keep flow and disparity of every pair here, so that other semantic settings do not compute them again. The
+    labels are the same with and without; a pair takes 32 bytes for each pixel."""
     updates: int = Field(default=16, ge=1)
     """Recurrent updates of RAFT."""
     half_precision: bool = False
@@ -32,6 +38,10 @@ class SemanticConfig(Config):
     name, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
     """Checkpoint of the features; for ``depthg`` also the folder of a train-semantics run."""
+    depth_guided: bool = True
+    """Let the distance decide how an image is read: near things from the whole image, far ones from enlarged windows;
+    embedded features read heights and orientations off the disparity. Off: from the image alone, at one scale
+    (the "vanilla" semantics of the CUPS ablation)."""
     scale: float = Field(default=1.0, gt=0, le=4)
     """timm models: images are resized by this first; above 1 gives finer cells."""
     clusters: int = Field(default=27, ge=2, le=255)
@@ -86,6 +96,8 @@ class PseudoLabelConfig(Config):
     """Pseudo classes from features."""
     crf: CrfConfig = CrfConfig()
     """Refinement of the pseudo classes."""
+    align: bool = True
+    """Give all pixels of an object the class that most of them have. Off: the semantic map stays as it is."""
     border: float = Field(default=0.025, ge=0, lt=0.5)
     """Share of the columns at the left and at the right from which objects are removed (published: 32 of 1280)."""
     thing_threshold: float = Field(default=0.08, ge=0, lt=1)
@@ -97,6 +109,6 @@ class PseudoLabelConfig(Config):
 
     def without_paths(self) -> PseudoLabelConfig:
         """Return the settings without the places of files: these count by their content, wherever they lie."""
-        motion = self.motion.model_copy(update={"weights": None})
+        motion = self.motion.model_copy(update={"weights": None, "folder": None, "cache": None})
         semantics = self.semantics.model_copy(update={"weights": None, "cluster_file": None})
         return self.model_copy(update={"motion": motion, "semantics": semantics})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from nolabel.data.doctor_report import Finding
 from nolabel.labels import LabelSpace, pseudo_space
 from nolabel.methods.cups.proposals import ObjectProposals
+from nolabel.methods.cups.pseudo_label_findings import image_notes
 from nolabel.methods.cups.statistics import PseudoClassStatistics, ThingStuffSplit
 from nolabel.models.motion import StereoMotion
+from nolabel.structures.files import write_bytes
 from nolabel.viz import (
     Report,
     contact_sheet,
@@ -28,6 +32,8 @@ from nolabel.viz import (
 )
 
 REPORT_FILE = "report.html"
+IMAGES_FILE = "images.csv"
+IMAGES_SHOWN = 200
 PICTURES_SHOWN = 12
 
 
@@ -76,16 +82,33 @@ class StagePictures:
 def write_report(
     out: Path,
     records: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, tuple[str, str]],
     statistics: PseudoClassStatistics,
     split: ThingStuffSplit,
     totals: Mapping[str, int],
-    empty: Mapping[str, Sequence[str]],
-    failed: Sequence[tuple[str, str]],
+    findings: Sequence[Finding],
 ) -> Path:
-    """Write ``report.html``: totals, reasons of empty images, the classes, failures and example pictures."""
+    """Write ``report.html`` and ``images.csv``: first what needs attention, then stages, classes and every image."""
     report = Report(
         f"Pseudo-labels in {out.name}", f"{statistics.images} labelled stereo pairs. No label was read."
     )
+    report.heading("What needs attention")
+    if findings:
+        report.table(
+            ["", "what", "times", "for instance", "what to do next"],
+            [
+                [
+                    "problem" if finding.is_problem else "note",
+                    finding.kind,
+                    finding.count,
+                    "; ".join(finding.examples),
+                    finding.remedy,
+                ]
+                for finding in findings
+            ],
+        )
+    else:
+        report.paragraph("Nothing: footage, calibration and labels look as they should.")
     report.heading("Stages")
     report.table(
         ["stage", "count", "per image"],
@@ -93,14 +116,6 @@ def write_report(
         "motions: motion segments of all runs; proposals: their connected parts; agreed: confirmed by most runs; "
         "distinct: after non-maximum suppression; kept: large enough; objects: left after the borders were cleared",
     )
-    if empty:
-        report.table(
-            ["images without objects: emptied by", "images", "for instance"],
-            [[stage, len(names), ", ".join(names[:3])] for stage, names in empty.items()],
-        )
-    if failed:
-        report.heading("Failed images")
-        report.table(["image", "reason"], [list(item) for item in failed])
     report.heading("Pseudo classes")
     space = pseudo_space(statistics.num_classes, split.things)
     total = max(1, int(statistics.all_pixels.sum()))
@@ -117,6 +132,7 @@ def write_report(
             for c in (*split.things, *split.stuff)
         ],
     )
+    _add_images(report, out, records, failures)
     drawn = sorted((out / "pictures").glob("*.jpg"))
     if drawn:
         report.heading("Examples")
@@ -128,3 +144,37 @@ def write_report(
             with Image.open(path) as picture:
                 report.image(np.asarray(picture), path.stem)
     return report.save(out / REPORT_FILE)
+
+
+def _add_images(
+    report: Report,
+    out: Path,
+    records: Mapping[str, Mapping[str, Any]],
+    failures: Mapping[str, tuple[str, str]],
+) -> None:
+    """Tell what became of each image: all in ``images.csv``, in the report those with something to say first."""
+    rows: list[list[object]] = [
+        [name, "no labels", "", "", "", "", message] for name, (message, _) in failures.items()
+    ]
+    for name, record in records.items():
+        footage, stages = record["footage"], record["stages"]
+        trusted = stages["valid_pixels"] / stages["pixels"]
+        measured = [_shown(footage[key]) for key in ("camera_height", "step")]
+        objects = f"{record['objects']} objects"
+        rows.append(
+            [name, objects, record["proposals"], f"{trusted:.2f}", *measured, "; ".join(image_notes(record))]
+        )
+    header = ["image", "result", "proposals", "trusted pixels", "camera height, m", "step, m", "notes"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *sorted(rows, key=lambda row: str(row[0]))])
+    write_bytes(out / IMAGES_FILE, text.getvalue().encode())
+    rows.sort(key=lambda row: (row[1] != "no labels", not row[-1], str(row[0])))
+    report.heading("Images")
+    report.table(header, rows[:IMAGES_SHOWN])
+    if len(rows) > IMAGES_SHOWN:
+        report.paragraph(f"{len(rows) - IMAGES_SHOWN} more are in {IMAGES_FILE}.")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

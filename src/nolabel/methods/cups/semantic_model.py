@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import ConfigError, DataError, WeightsError
 from nolabel.methods.cups.depthg.model_file import find_semantics, load_semantics
-from nolabel.methods.cups.pseudo_label_config import MotionConfig, PseudoLabelConfig, SemanticConfig
+from nolabel.methods.cups.motion_source import motion_hash, open_motion
+from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig, SemanticConfig
 from nolabel.methods.cups.semantics import Classifier, sample_features
 from nolabel.models.clusters import FeatureClusters, fit_clusters
 from nolabel.models.features import (
@@ -29,10 +31,9 @@ from nolabel.models.features import (
     scene_geometry,
 )
 from nolabel.models.features.stereo_geometry import consistent_disparity
-from nolabel.models.motion import MotionEstimator, build_motion
 from nolabel.structures import StereoCalibration
 from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
-from nolabel.weights.layouts import dino, raft_small, raft_smurf
+from nolabel.weights.layouts import dino
 
 CLUSTER_FILE = "clusters.safetensors"
 DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction
@@ -45,19 +46,12 @@ class SemanticModel:
     extractor: FeatureExtractor
     classifier: Classifier
     num_classes: int
+    depth_guided: bool = True
 
-
-def load_motion(config: MotionConfig, device: torch.device | str) -> MotionEstimator:
-    """Build the motion estimator with the weights of its file."""
-    if config.name == "opencv":
-        return build_motion("opencv")
-    if config.weights is None:
-        raise WeightsError(
-            f"the motion network {config.name!r} needs weights", hint="give --motion-weights FILE"
-        )
-    layout = raft_smurf if config.name == "raft_smurf" else raft_small
-    state = layout.to_network(load_checkpoint(find_weights(config.weights)).state_dict)
-    return build_motion(config.name, state, device, config.updates, config.half_precision)
+    @property
+    def uses_geometry(self) -> bool:
+        """Whether the features are to get the stereo geometry of the image."""
+        return self.depth_guided and self.extractor.uses_geometry
 
 
 def load_features(config: SemanticConfig, device: torch.device | str) -> FeatureExtractor:
@@ -78,7 +72,9 @@ def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device 
     """Build features and classifier; the clusters must have been fitted (:func:`ensure_clusters`)."""
     extractor = load_features(config, device)
     if isinstance(extractor, CodeNetwork):
-        return SemanticModel(extractor, ProbeClassifier(extractor), len(extractor.probe.clusters))
+        return SemanticModel(
+            extractor, ProbeClassifier(extractor), len(extractor.probe.clusters), config.depth_guided
+        )
     clusters = FeatureClusters.from_state(load_checkpoint(cluster_file).state_dict).to(device)
     if clusters.mean.shape[0] != extractor.channels:
         raise WeightsError(
@@ -86,7 +82,7 @@ def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device 
             f"{config.features} has {extractor.channels}",
             hint="give the clusters fitted with the same features",
         )
-    return SemanticModel(extractor, clusters, clusters.num_clusters)
+    return SemanticModel(extractor, clusters, clusters.num_clusters, config.depth_guided)
 
 
 def weights_hash(path: Path | None) -> str:
@@ -144,7 +140,8 @@ def _fit(data: StereoVideoDataset, config: PseudoLabelConfig, device: torch.devi
     torch.set_num_threads(1)
     try:
         extractor = load_features(settings, device)
-        motion = load_motion(config.motion, device) if extractor.uses_geometry else None
+        uses_geometry = settings.depth_guided and extractor.uses_geometry
+        motion = open_motion(data, config.motion, device) if uses_geometry else None
         generator = generator_of(config.seed, "clusters")
         order = torch.randperm(len(data), generator=generator).tolist()
         samples: list[Tensor] = []
@@ -154,21 +151,30 @@ def _fit(data: StereoVideoDataset, config: PseudoLabelConfig, device: torch.devi
                 break
             try:
                 sample = data[index]
+                disparities = motion.disparities(index, sample) if motion is not None else None
             except DataError:
+                unreadable += 1
+                continue
+            if any(image_fault(sample[view]) for view in ("left_0", "right_0")):
                 unreadable += 1
                 continue
             image = sample["left_0"].as_subclass(Tensor).to(device)
             geometry = None
-            if motion is not None:
-                right = sample["right_0"].as_subclass(Tensor).to(device)
-                disparities = [
-                    motion.disparity(image[None], right[None], side)[0] for side in ("left", "right")
-                ]
-                geometry = stereo_geometry_of(disparities[0], disparities[1], sample["calibration"])
-            samples.append(sample_features(image, extractor, geometry, settings.fit_samples, generator).cpu())
+            if disparities is not None:
+                geometry = stereo_geometry_of(*disparities, sample["calibration"])
+            samples.append(
+                sample_features(
+                    image,
+                    extractor,
+                    geometry,
+                    settings.fit_samples,
+                    generator,
+                    single=not settings.depth_guided,
+                ).cpu()
+            )
         if not samples:
             raise DataError(
-                f"none of the {unreadable} frames can be read", hint="run `nolabel doctor` on the data"
+                f"none of the {unreadable} frames can be used", hint="run `nolabel doctor` on the data"
             )
         lift = settings.lift
         if lift is None:
@@ -202,7 +208,7 @@ def _fit_fingerprint(data: StereoVideoDataset, config: PseudoLabelConfig) -> str
         str(config.seed),
         data.fingerprint,
         weights_hash(config.semantics.weights),
-        weights_hash(config.motion.weights),
+        motion_hash(config.motion),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
 
+SINGLE_HEIGHT = 320  # pixels
+
 
 class Classifier(Protocol):
     """Turns features into codes and codes into class log-probabilities (clusters, or DepthG's probe)."""
@@ -38,12 +40,13 @@ def semantic_log_probabilities(
     depth: Tensor,
     geometry: SceneGeometry | None = None,
     window_batch: int = 8,
+    depth_guided: bool = True,
     reference_compat: bool = False,
 ) -> Tensor:
     """Return the class log-probabilities (K, H, W) of one image.
 
     Extractors with ``uses_windows`` are run on windows and on the whole image at half size and mixed by depth;
-    others run once on the whole image.
+    others, and all without ``depth_guided``, run once on the whole image.
 
     Args:
         image: (3, H, W) RGB in [0, 1].
@@ -52,12 +55,15 @@ def semantic_log_probabilities(
         depth: (1, H, W) metres, 0 = unknown.
         geometry: for extractors that use it.
         window_batch: windows in one forward pass.
+        depth_guided: off for one prediction at one scale, whatever the distance ("vanilla", the ablation of CUPS).
         reference_compat: unknown depth counts as zero metres, so the whole image decides there, and halving the
             image does not smooth it. Otherwise unknown depth counts as far.
     """
     if not extractor.uses_windows:
         code = classifier.project(extractor(image[None], geometry))
         return _log_probabilities_at(code, classifier, image.shape[-2:])[0]
+    if not depth_guided:
+        return single_log_probabilities(image, extractor, classifier, smooth=not reference_compat)
     near = whole_image_log_probabilities(image, extractor, classifier, smooth=not reference_compat)
     far = window_log_probabilities(image, extractor, classifier, window_batch)
     weight = nearness(depth, reference_compat=reference_compat)
@@ -104,6 +110,20 @@ def whole_image_log_probabilities(
     return _log_probabilities_at(code, classifier, (height, width))[0]
 
 
+def single_log_probabilities(
+    image: Tensor, extractor: FeatureExtractor, classifier: Classifier, *, smooth: bool = True
+) -> Tensor:
+    """Log-probabilities (K, H, W) from one pass over the image at a height of 320 pixels (spec 7.2, unused variant)."""
+    code = classifier.project(extractor(_single_view(image, smooth)))
+    return _log_probabilities_at(code, classifier, image.shape[-2:])[0]
+
+
+def _single_view(image: Tensor, smooth: bool) -> Tensor:
+    height, width = image.shape[-2:]
+    size = (SINGLE_HEIGHT, round(width * SINGLE_HEIGHT / height))
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=smooth)
+
+
 def _log_probabilities_at(code: Tensor, classifier: Classifier, size: Sequence[int]) -> Tensor:
     enlarged = F.interpolate(code, size=list(size), mode="bilinear", align_corners=False)
     return classifier.log_probabilities(enlarged)
@@ -123,6 +143,7 @@ def sample_features(
     count: int,
     generator: torch.Generator,
     windows: int = 4,
+    single: bool = False,
 ) -> Tensor:
     """Draw feature vectors (count, C) of one image from the views that labelling will use.
 
@@ -133,9 +154,12 @@ def sample_features(
         count: vectors, drawn with replacement.
         generator: CPU generator of the draw.
         windows: for extractors with windows, how many of them are read beside the half-size image.
+        single: read the one view of :func:`single_log_probabilities` instead.
     """
     if not extractor.uses_windows:
         maps = [extractor(image[None], geometry)]
+    elif single:
+        maps = [extractor(_single_view(image, smooth=True))]
     else:
         height, width = image.shape[-2:]
         side = min(height // 2, width)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nolabel.geometry.ground import fit_plane
 from nolabel.models.features.extractor import SceneGeometry
 
 CELL = 4  # pixels of a geometry cell; disparity is averaged over it
 MINIMUM_DISPARITY = 0.5  # pixels; below this a disparity says no more than "far"
 PLAUSIBLE_CAMERA_HEIGHTS = (0.5, 4.0)  # metres above the road
 FALLBACK_CAMERA_HEIGHT = 1.5  # metres, where no ground plane is found
-TRIALS, GROUND_SAMPLES = 256, 2000
 
 
 def scene_geometry(disparity: Tensor, intrinsics: Tensor, baseline: float, known: Tensor) -> SceneGeometry:
@@ -38,7 +38,7 @@ def scene_geometry(disparity: Tensor, intrinsics: Tensor, baseline: float, known
     intrinsics = intrinsics.to(cells)
     scale = float(intrinsics[0, 0]) * baseline  # depth = scale / disparity
 
-    plane = fit_ground(cells, share > 0.5, u, v, intrinsics, scale)
+    plane = fit_road(cells, share > 0.5, u, v, intrinsics, scale)
     normal = intrinsics.T @ plane / scale  # normal . X = 1 on the ground
     camera_height = 1 / normal.norm()
     on_ground = plane[0] * u + plane[1] * v + plane[2]
@@ -50,48 +50,23 @@ def scene_geometry(disparity: Tensor, intrinsics: Tensor, baseline: float, known
     return SceneGeometry(*(channel[None, None] for channel in channels))
 
 
-def fit_ground(
+def fit_road(
     disparity: Tensor, known: Tensor, u: Tensor, v: Tensor, intrinsics: Tensor, scale: float
 ) -> Tensor:
-    """Fit the ground as a plane (a, b, c) of disparity by RANSAC over the lower image half.
+    """Fit the road as a plane (a, b, c) of disparity to the cells below the horizon.
 
     Planes whose camera height or tilt no road vehicle has are refused. Without any plausible plane the result is
-    a level ground 1.5 m below the camera. The draws have a fixed seed: equal input, equal plane.
+    a level ground 1.5 m below the camera.
     """
     fallback = scale / FALLBACK_CAMERA_HEIGHT * torch.linalg.solve(intrinsics.T, _down(intrinsics))
-    candidates = (known & (v > float(intrinsics[1, 2]))).flatten().nonzero()[:, 0]
-    if len(candidates) < 50:
-        return fallback
-    generator = torch.Generator().manual_seed(0)
-    chosen = candidates[torch.randint(len(candidates), (GROUND_SAMPLES,), generator=generator)]
-    points = torch.stack(
-        [u.flatten()[chosen], v.flatten()[chosen], torch.ones_like(chosen, dtype=u.dtype)], 1
+    plane = fit_plane(
+        disparity,
+        known & (v > float(intrinsics[1, 2])),
+        u,
+        v,
+        lambda planes: _plausible(planes, intrinsics, scale),
     )
-    values = disparity.flatten()[chosen]
-    triples = torch.randint(GROUND_SAMPLES, (TRIALS, 3), generator=generator)
-    systems = points[triples].double()
-    solvable = torch.linalg.det(systems).abs() > 100.0  # twice the area of the triangle, square pixels
-    if not solvable.any():
-        return fallback
-    planes = torch.linalg.solve(systems[solvable], values[triples[solvable]].double()[..., None])[..., 0]
-    planes = planes.to(values.dtype)
-    residual = (planes @ points.T - values).abs()
-    inliers = residual < tolerance(values)
-    # Nothing lies below the road: what would be counts against a plane.
-    below = (planes @ points.T - values) > 2 * tolerance(values)
-    score = torch.where(_plausible(planes, intrinsics, scale), inliers.sum(1) - below.sum(1), -1)
-    best = int(score.argmax())
-    if int(inliers[best].sum()) < 0.05 * GROUND_SAMPLES or int(score[best]) < 0:
-        return fallback
-    agreeing = inliers[best]
-    refined = torch.linalg.lstsq(points[agreeing].double(), values[agreeing].double()[:, None]).solution[:, 0]
-    refined = refined.to(values.dtype)
-    return refined if bool(_plausible(refined[None], intrinsics, scale)) else planes[best]
-
-
-def tolerance(disparity: Tensor) -> Tensor:
-    """Distance from a plane that counts as on it: half a pixel, or 4 % of the disparity."""
-    return (0.04 * disparity).clamp(min=0.5)
+    return fallback if plane is None else plane
 
 
 def fill_unknown(values: Tensor, weight: Tensor, guess: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.motion.estimator import MotionEstimator, Reference, StereoMotion
 from nolabel.models.motion.opencv import OpenCVMotion
-from nolabel.models.motion.raft import RaftMotion, small_network, smurf_network
+from nolabel.models.motion.raft import RaftMotion, large_network, small_network, smurf_network
 
 __all__ = [
     "MotionEstimator",
@@ -23,7 +23,9 @@ __all__ = [
     "build_motion",
 ]
 
-MotionName = Literal["raft_smurf", "raft_small", "opencv"]
+MotionName = Literal["raft_smurf", "raft_large", "raft_small", "opencv"]
+
+_NETWORKS = {"raft_smurf": smurf_network, "raft_large": large_network, "raft_small": small_network}
 
 
 def build_motion(
@@ -36,7 +38,8 @@ def build_motion(
     """Return a motion estimator.
 
     Args:
-        name: ``raft_smurf`` or ``raft_small`` (need ``weights``) or ``opencv`` (needs none, runs on the CPU).
+        name: ``raft_smurf``, ``raft_large`` (torchvision's) or ``raft_small`` (need ``weights``), or ``opencv`` (needs
+            none, runs on the CPU).
         weights: state dict in the network's own names, see ``nolabel.weights.layouts.<name>.to_network``.
         device: where the network runs.
         updates: recurrent updates of RAFT.
@@ -56,12 +59,12 @@ def build_motion(
         raise WeightsError(
             f"the motion network {name!r} needs weights", hint="give its checkpoint, or use motion=opencv"
         )
-    network = smurf_network() if name == "raft_smurf" else small_network()
+    network = _NETWORKS[name]()
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise WeightsError(
             f"weights do not fit the motion network {name!r}: {str(error)[:500]}",
-            hint=f"map the checkpoint's names with nolabel.weights.layouts.{name}.to_network first",
+            hint="give this network's own checkpoint; official names are mapped by nolabel.weights.layouts",
         ) from error
     return RaftMotion(network, updates=updates, half_precision=half_precision).to(device)

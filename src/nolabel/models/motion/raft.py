@@ -30,6 +30,11 @@ def smurf_network() -> RAFT:
     return raft_large(weights=None, context_encoder=context_encoder)
 
 
+def large_network() -> RAFT:
+    """Return an untrained RAFT as published (batch norms in the context encoder; 5 257 536 parameters)."""
+    return raft_large(weights=None)
+
+
 def small_network() -> RAFT:
     """Return an untrained RAFT-small (990 162 parameters)."""
     return raft_small(weights=None)
