@@ -146,7 +146,7 @@ def _folder(config: MotionConfig) -> Path:
 def _pack(motion: StereoMotion) -> bytes:
     buffer = io.BytesIO()
     arrays = {field.name: getattr(motion, field.name)[0].cpu().numpy() for field in fields(motion)}
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
