@@ -10,7 +10,7 @@ from benchmarks.cups.row import Bench, Row, Work
 from benchmarks.cups.scene import load_scene
 from nolabel.methods.cups.proposals import ObjectProposalConfig, ObjectProposals, object_proposals
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
-from nolabel.methods.cups.pseudo_labels import SampleLabels, label_sample
+from nolabel.methods.cups.sample_labels import SampleLabels, label_sample
 from nolabel.methods.cups.semantic_model import SemanticModel, stereo_geometry_of
 from nolabel.methods.cups.semantics import (
     sample_features,
@@ -147,24 +147,24 @@ def cluster_fit(bench: Bench) -> Work:
     return work
 
 
-class TrueMotion:
-    """Runs an estimator for its cost and returns the scene's motion: a random network gives later stages no work."""
+def label_with(
+    estimator: MotionEstimator, bench: Bench, model: SemanticModel, motion: StereoMotion | None = None
+) -> Work:
+    """Label the large scene; with ``motion`` the estimator runs for its cost only (a random network gives no work)."""
+    sample = load_scene(bench.scenes, LARGE).sample
+    config, keys = PseudoLabelConfig(), ("left_0", "right_0", "left_1", "right_1")
 
-    def __init__(self, estimator: MotionEstimator, motion: StereoMotion) -> None:
-        self.estimator, self.motion = estimator, motion
+    def work() -> SampleLabels:
+        images = [sample[key].as_subclass(Tensor)[None].to(bench.device) for key in keys]  # type: ignore[literal-required]
+        estimated = estimator.stereo_video(*images)
+        return label_sample(sample, motion or estimated, model, config, bench.device)
 
-    def stereo_video(self, *images: Tensor) -> StereoMotion:
-        """Estimate the motion of the images, and return the true one."""
-        self.estimator.stereo_video(*images)
-        return self.motion
+    return work
 
 
 def embedded_labels(bench: Bench) -> Work:
     """The whole pseudo-label of one sample without any weights, from the images alone."""
-    sample = load_scene(bench.scenes, LARGE).sample
-    model = embedded_model(bench, LARGE)
-    motion, config = build_motion("opencv"), PseudoLabelConfig()
-    return lambda: label_sample(sample, motion, model, config, bench.device)
+    return label_with(build_motion("opencv"), bench, embedded_model(bench, LARGE))
 
 
 def published_labels(bench: Bench) -> Work:
@@ -172,8 +172,7 @@ def published_labels(bench: Bench) -> Work:
     scene = load_scene(bench.scenes, LARGE, bench.device)
     network = depthg(bench.device)
     model = SemanticModel(network, ProbeClassifier(network), CLASSES)
-    motion, config = TrueMotion(raft(bench.device), scene.motion), PseudoLabelConfig()
-    return lambda: label_sample(scene.sample, motion, model, config, bench.device)
+    return label_with(raft(bench.device), bench, model, scene.motion)
 
 
 def labelled(result: SampleLabels) -> str:

@@ -18,11 +18,11 @@ from nolabel.data.files import examples, read_map
 from nolabel.data.opening import find_layout
 from nolabel.errors import ConfigError, DataError
 from nolabel.geometry import depth_from_disparity
+from nolabel.methods.cups.motion_source import MotionSource, motion_hash, open_motion
 from nolabel.methods.cups.pseudo_label_config import MotionConfig
-from nolabel.methods.cups.semantic_model import load_motion, stereo_geometry_of, weights_hash
+from nolabel.methods.cups.semantic_model import stereo_geometry_of
 from nolabel.models.features import SceneGeometry
 from nolabel.models.features.stereo_geometry import consistent_disparity
-from nolabel.models.motion import MotionEstimator
 from nolabel.structures.files import write_png
 
 __all__ = ["Frame", "Frames", "ImageFrames", "StereoFrames", "open_frames"]
@@ -86,10 +86,10 @@ class StereoFrames:
         self.video, self.device = video, device
         self.names, self.wants_geometry = video.names, wants_geometry
         self.motion = motion
-        settings = motion.model_copy(update={"weights": None}).model_dump_json()
-        self.fingerprint = _digest(video.fingerprint, settings, weights_hash(motion.weights))
+        settings = motion.model_copy(update={"weights": None, "folder": None, "cache": None})
+        self.fingerprint = _digest(video.fingerprint, settings.model_dump_json(), motion_hash(motion))
         self.folder = folder / self.fingerprint[:16]
-        self._estimator: MotionEstimator | None = None
+        self._source: MotionSource | None = None
 
     def image(self, index: int) -> Tensor:
         """Return the left image."""
@@ -101,22 +101,18 @@ class StereoFrames:
         if path.is_file() and not self.wants_geometry:
             depth = torch.from_numpy(read_map(path)).float()[None] / PER_METRE
             return Frame(self.image(index), depth, None)
-        if self._estimator is None:
-            self._estimator = load_motion(self.motion, self.device)
+        if self._source is None:
+            self._source = open_motion(self.video, self.motion, self.device)
         sample = self.video[index]
-        left, right = (
-            sample[key].as_subclass(Tensor).to(self.device)[None]
-            for key in ("left_0", "right_0")  # type: ignore[literal-required]
-        )
-        calibration = sample["calibration"]
-        seen, mirrored = (self._estimator.disparity(left, right, side)[0] for side in ("left", "right"))
+        left, calibration = sample["left_0"].as_subclass(Tensor).to(self.device), sample["calibration"]
+        seen, mirrored = self._source.disparities(index, sample)
         depth = depth_from_disparity(seen, calibration.fx, calibration.baseline)
         depth = torch.where(consistent_disparity(seen, mirrored), depth, 0.0)
         if not path.is_file():
             centimetres = (depth[0] * PER_METRE).round().clamp(0, 65535).cpu().numpy()
             write_png(path, centimetres.astype(np.uint16))
         geometry = stereo_geometry_of(seen, mirrored, calibration) if self.wants_geometry else None
-        return Frame(left[0], depth, geometry)
+        return Frame(left, depth, geometry)
 
 
 class ImageFrames:
