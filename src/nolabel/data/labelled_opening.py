@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nolabel.data.files import examples
 from nolabel.data.label_layouts import LAYOUTS, open_labelled
@@ -63,6 +63,7 @@ def open_labels(
     *,
     space: str | None = None,
     raw_ids_of: str | None = None,
+    crop: tuple[int, int] | Literal["published"] | None = None,
     **options: Any,
 ) -> LabelledDataset:
     """Open labelled images in whichever layout they have.
@@ -73,6 +74,7 @@ def open_labels(
         split: as the data set calls it; by default ``val``, and for own folders without ``val`` everything.
         space: name of the label space; the layout's by default.
         raw_ids_of: own folders: data set whose raw ids the maps hold.
+        crop: height and width to cut or pad to, ``"published"`` for the layout's; whole images by default.
         options: see :class:`~nolabel.data.labelled.LabelledDataset`.
 
     Raises:
@@ -90,7 +92,7 @@ def open_labels(
     if name == "folder":
         has_parts = (root / "labels" / "val").is_dir()
         part = split if split is not None else ("val" if has_parts else "")
-        return FolderLabelled(root, space or "cityscapes_19", part, table=raw_ids_of, **options)
+        return FolderLabelled(root, space or "cityscapes_19", part, table=raw_ids_of, crop=crop, **options)
     if name == "coco":
         found = find_coco(root)
         if found is None:
@@ -101,5 +103,5 @@ def open_labels(
             raise ConfigError(
                 f"space={space}: a COCO panoptic file brings its own classes", hint="leave space out"
             )
-        return CocoPanoptic(*found, **options)
-    return open_labelled(name, root, split or "val", space=space, **options)
+        return CocoPanoptic(*found, crop=crop, **options)
+    return open_labelled(name, root, split or "val", space=space, crop=crop, **options)
