@@ -7,9 +7,9 @@ A file of ours carries it in its card. Beside any other checkpoint (``cups.ckpt`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
-import nolabel
 from nolabel.data.files import read_json
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LABEL_SPACES, VOID, LabelSpace
@@ -48,7 +48,7 @@ def store_alignment(checkpoint: Path, classes: Sequence[int], space: LabelSpace,
             f"a matching with {space.name} cannot be stored: only registered label spaces have names in files",
             hint=f"score in one of {', '.join(LABEL_SPACES)}",
         )
-    if checkpoint.resolve().is_relative_to(Path(nolabel.__file__).resolve().parent):
+    if checkpoint.resolve().is_relative_to(Path(str(resources.files("nolabel"))).resolve()):
         raise ConfigError(
             "the embedded network is part of the installation and is not changed",
             hint=f"copy {checkpoint} to a folder of yours and align the copy",
