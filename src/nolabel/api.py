@@ -14,7 +14,7 @@ from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.model_file import CupsModel, load_model
 from nolabel.methods.cups.predict import PredictionOptions, predict_images, predict_stream
-from nolabel.methods.cups.predict_folder import PredictionSummary, predict_to_folder
+from nolabel.methods.cups.predict_files import PredictionSummary, predict_to_folder
 from nolabel.structures import PanopticMap
 from nolabel.weights import find_weights
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nolabel.cli import cups
+from nolabel.cli import cups, prepare
 from nolabel.cli.data import datasets, doctor
 from nolabel.cli.demo import demo
 from nolabel.cli.weights import convert
@@ -33,6 +33,7 @@ app.command()(world)
 app.command()(doctor)
 app.command()(datasets)
 app.command()(convert)
+app.add_typer(prepare.app, name="prepare")
 app.add_typer(cups.app, name="cups")
 
 

@@ -14,6 +14,7 @@ from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
 from nolabel.data.video import VideoFrames
+from nolabel.data.waymo import WaymoScene, convert_waymo, convert_waymo_scene, waymo_records
 
 __all__ = [
     "LABELLED",
@@ -32,7 +33,10 @@ __all__ = [
     "StereoVideoDataset",
     "StereoVideoOptions",
     "VideoFrames",
+    "WaymoScene",
     "catalogue",
+    "convert_waymo",
+    "convert_waymo_scene",
     "doctor",
     "find_labelled",
     "find_layout",
@@ -43,4 +47,5 @@ __all__ = [
     "open_stereo_video",
     "read_image",
     "to_image",
+    "waymo_records",
 ]

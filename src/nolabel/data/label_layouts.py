@@ -169,8 +169,8 @@ def _muses_records(root: Path, split: str) -> list[LabelledRecord]:
 
 
 _WAYMO_SOURCE = (
-    "get the Waymo Open Dataset (registration), write <frame>_image.png, _semantic.png and _instance.png of every "
-    "front-camera frame with panoptic labels into validation/<scene>/"
+    "get the Waymo Open Dataset (perception v1.4, registration) and run `nolabel prepare waymo TFRECORDS OUT`, which "
+    "writes <frame>_image.png, _semantic.png and _instance.png into validation/<scene>/"
 )
 
 
