@@ -18,7 +18,8 @@ class ConvNorm(nn.Conv2d):
     of the channels, so it is folded into the weights: one pass over the feature map less, the same gradients.
 
     Args:
-        in_channels, out_channels, kernel_size, stride: as in :class:`torch.nn.Conv2d`; "same" padding for odd kernels.
+        in_channels, out_channels, kernel_size, stride, dilation: as in :class:`torch.nn.Conv2d`; "same" padding for
+            odd kernels.
         norm_groups: ``None`` for batch normalisation, a number for group normalisation with that many groups.
     """
 
@@ -29,9 +30,11 @@ class ConvNorm(nn.Conv2d):
         kernel_size: int = 1,
         stride: int = 1,
         *,
+        dilation: int = 1,
         norm_groups: int | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+        padding = dilation * (kernel_size // 2)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
         self.norm: nn.Module
         if norm_groups is None:
             self.norm = nn.BatchNorm2d(out_channels)

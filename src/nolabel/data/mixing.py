@@ -1,0 +1,62 @@
+"""Pasting some classes of one image onto another: the part that every class-mixing method shares.
+
+Which classes are pasted is a table (B, 256) of booleans, one row for each source image, so that any label map, 255
+included, is looked up in one step. Nothing here draws random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["first_present", "listed_classes", "paste", "pixels_of", "present_classes"]
+
+NUM_IDS = 256
+
+
+def present_classes(labels: Tensor) -> Tensor:
+    """Return (B, 256) bool: the ids that occur in each of the maps (B, H, W)."""
+    table = torch.zeros(len(labels), NUM_IDS, dtype=torch.bool, device=labels.device)
+    return table.scatter_(1, labels.flatten(1).long(), True)
+
+
+def listed_classes(classes: Sequence[int] | Tensor, batch: int) -> Tensor:
+    """Return (B, 256) bool with the same classes for each image."""
+    table = torch.zeros(NUM_IDS, dtype=torch.bool)
+    table[torch.as_tensor(classes, dtype=torch.int64)] = True
+    return table.expand(batch, NUM_IDS)
+
+
+def first_present(present: Tensor, keys: Tensor, number: Tensor) -> Tensor:
+    """Choose, of the ids present in each image, the ones with the smallest keys.
+
+    Args:
+        present: (B, 256) bool.
+        keys: (256,) or (B, 256), the order in which ids are chosen; of equal keys the lower id comes first.
+        number: (B,) how many to choose at most.
+
+    Returns:
+        (B, 256) bool.
+    """
+    order = keys.expand(present.shape).argsort(dim=1, stable=True)
+    in_order = present.gather(1, order)
+    chosen = in_order & (in_order.cumsum(1) <= number[:, None])
+    return torch.zeros_like(present).scatter_(1, order, chosen)
+
+
+def pixels_of(labels: Tensor, chosen: Tensor) -> Tensor:
+    """Return (B, H, W) bool: the pixels of maps (B, H, W) whose id is chosen for their image, (B, 256) bool."""
+    return chosen.to(labels.device).gather(1, labels.flatten(1).long()).view(labels.shape)
+
+
+def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Take ``source`` where the mask (B, H, W) is True and ``target`` elsewhere.
+
+    Args:
+        mask: (B, H, W) bool.
+        source, target: images (B, C, H, W), label maps or weights (B, H, W), of equal shape and type.
+    """
+    shaped = mask[:, None] if source.ndim == mask.ndim + 1 else mask
+    return torch.where(shaped, source, target)

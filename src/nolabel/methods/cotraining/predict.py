@@ -1,0 +1,64 @@
+"""From an image to a label and a confidence for every pixel.
+
+Source: Co-Training specification, 2.6.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nolabel.models.segmentation import Segmentor
+
+__all__ = ["Prediction", "label_and_confidence", "predict", "scores_at", "shortest_edge_size"]
+
+
+class Prediction(NamedTuple):
+    """What the network thinks of an image, or of several.
+
+    labels: (..., H, W) uint8, index of the largest logit. confidence: (..., H, W) float32, its softmax, in (0, 1].
+    """
+
+    labels: Tensor
+    confidence: Tensor
+
+
+def shortest_edge_size(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:
+    """Return the (height, width) whose shorter edge is ``shortest``, or less if the longer would exceed ``longest``."""
+    scale = shortest / min(size)
+    height, width = (shortest, scale * size[1]) if size[0] < size[1] else (scale * size[0], shortest)
+    if max(height, width) > longest:
+        scale = longest / max(height, width)
+        height, width = height * scale, width * scale
+    return int(height + 0.5), int(width + 0.5)
+
+
+def scores_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize full-size logits (B, C, H, W) bilinearly to ``size``: the softmax is taken after this, not before."""
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def label_and_confidence(logits: Tensor) -> Prediction:
+    """Reduce logits (B, C, H, W) to the largest class and its softmax."""
+    largest, labels = logits.max(1)
+    # exp(largest) / sum exp = 1 / sum exp(x - largest); the scores of the other classes are never needed.
+    confidence = (logits - largest[:, None]).exp_().sum(1).reciprocal_()
+    return Prediction(labels.to(torch.uint8), confidence)
+
+
+@torch.no_grad()
+def predict(segmentor: Segmentor, images: Tensor, size: tuple[int, int] | None = None) -> Prediction:
+    """Label images (B, 3, H, W) in [0, 1], already resized for the network.
+
+    Args:
+        segmentor: in evaluation mode, on the device of the images.
+        images: the batch.
+        size: (height, width) of the result, by default that of ``images``.
+    """
+    logits = segmentor.full_size_logits(images)
+    return label_and_confidence(logits if size is None else scores_at(logits, size))
