@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz, need_root
+from nolabel.data.resizing import resize_image
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
 from nolabel.methods.cotraining.network import load_network_state
-from nolabel.methods.cotraining.predict import label_and_confidence, scores_at
+from nolabel.methods.cotraining.predict import label_and_confidence, predict, scores_at, shortest_edge_size
+from nolabel.methods.cotraining.pseudo_labels import ImageScores, drop_unsure, score_images
+from nolabel.methods.cotraining.selection import rank_images, selected_label
+from nolabel.methods.cotraining.thresholds import class_thresholds
 from nolabel.models.segmentation import DeepLabConfig, DeepLabV3Plus, enlarge
 from nolabel.weights.layouts import deeplab_v3_plus
 
@@ -25,6 +29,7 @@ STEP_ZERO = {
     "grad_0:backbone.stem": 0.15,
     "param:sem_seg_head": 1e-4,
 }
+CONFIDENCE = 1e-3  # of the end-to-end case
 NORMS_OF = (
     "backbone.stem.conv1.weight",
     "backbone.res4.11.conv2.weight",
@@ -119,3 +124,37 @@ def test_training_step(path: Path) -> None:
             assert float((values[name] - target).norm() / target.norm()) <= tolerance, name
             judged += 1
     assert judged
+
+
+@pytest.mark.parametrize("path", case_parameters("cotraining", "end_to_end_pseudolabels*"))
+@torch.no_grad()
+def test_from_images_to_selected_pseudo_labels(path: Path) -> None:
+    recorded, parameters = load_npz(path / "output.npz"), load_json(path / "params.json")
+    images = torch.from_numpy(load_npz(path / "input.npz")["images"]).permute(0, 3, 1, 2)
+    model = network(parameters).eval()
+    for tensor in (model.classifier.weight, model.classifier.bias):
+        tensor.mul_(parameters["pred_scale"])
+    native = (images.shape[-2], images.shape[-1])
+    size = shortest_edge_size(native, *parameters["test"])
+    predictions = [predict(model, resize_image(image, size)[None].float() / 255, native) for image in images]
+    labels = torch.cat([p.labels for p in predictions])
+    confidence = torch.cat([p.confidence for p in predictions])
+    assert (labels.numpy() == recorded["infer_label"]).mean() >= AGREEMENT
+    close(confidence, recorded["infer_conf"], CONFIDENCE)
+    thresholds = class_thresholds(predictions, len(recorded["thresholds"]), parameters["portion"])
+    assert abs(thresholds.numpy() - recorded["thresholds"]).max() <= CONFIDENCE
+    pseudo = drop_unsure(labels, confidence, thresholds)
+    assert (pseudo.numpy() == recorded["pseudo"]).mean() >= AGREEMENT
+    parts = [
+        score_images(pseudo[i : i + 1], confidence[i : i + 1], thresholds, reference_compat=True)
+        for i in range(len(images))
+    ]
+    scores = ImageScores.join(parts)
+    close(scores.score, recorded["scores"][:, -1], CONFIDENCE)
+    chosen = rank_images(scores, "confidence")[: parameters["number"]]
+    rows = [selected_label(f"im{i}.png", f"im{i}.png", scores, i).row().split() for i in chosen]
+    expected = [row.split() for row in str(recorded["filenames_and_scores"]).splitlines()]
+    assert [row[0] for row in rows] == [row[0] for row in expected] == recorded["selected"].tolist()
+    for row, wanted in zip(rows, expected, strict=True):
+        assert float(row[1]) == pytest.approx(float(wanted[1]), abs=CONFIDENCE)
+        assert float(row[2]) == pytest.approx(float(wanted[2]), abs=(1 - AGREEMENT) * labels[0].numel())

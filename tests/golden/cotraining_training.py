@@ -1,5 +1,6 @@
-"""Golden ``cotraining``: loss, learning rate, colour transfer, class mixing, rare-class sampling."""
+"""Golden ``cotraining``: loss, learning rate, colour transfer, class mixing, sampling, augmentation."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,18 @@ import torch.nn.functional as F
 from golden.support import case_parameters, load_json, load_npz
 from nolabel.data.colour_transfer import collect_statistics, lab_statistics, transfer
 from nolabel.data.mixing import NUM_IDS, listed_classes
+from nolabel.data.sampling import ClassStatistics, RareClassSampler
 from nolabel.engine.schedules import polynomial_decay
+from nolabel.methods.cotraining.augment import Crop, Flip, Resize, apply
 from nolabel.methods.cotraining.class_mix import classes_on_demand, mix, random_classes
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
+from nolabel.methods.cotraining.predict import shortest_edge_size
 
 pytestmark = pytest.mark.golden
 
 BASE_RATE = 0.002  # README table
 LAB_STATISTICS, LAB_PART_OFF = 1e-6, 0.005
+PROBABILITY = 1e-6
 
 
 def channels_first(images: np.ndarray) -> torch.Tensor:
@@ -91,3 +96,57 @@ def test_class_mix(path: Path, kind: str) -> None:
     )
     assert torch.equal(mixed.images, channels_first(recorded[f"{kind}_img"]))
     assert torch.equal(mixed.labels, torch.from_numpy(recorded[f"{kind}_lab"]))
+
+
+@pytest.mark.parametrize("path", case_parameters("cotraining", "rcs*"))
+def test_rare_class_sampling(path: Path) -> None:
+    given, recorded = load_npz(path / "input.npz"), load_npz(path / "output.npz")
+    parameters = load_json(path / "params.json")
+    maps = [(str(index), torch.from_numpy(labels)) for index, labels in enumerate(given["labels"])]
+    num_classes = 19  # README: void 19 is no class
+    statistics = ClassStatistics.of(maps, num_classes)
+    assert statistics.order().tolist() == recorded["classes"].tolist()
+    found = statistics.probabilities(parameters["temp"])
+    np.testing.assert_allclose(found.numpy(), recorded["prob"], rtol=0, atol=PROBABILITY)
+    candidates = statistics.candidates(parameters["min_pixels"])
+    rows = [
+        (int(c), int(i)) for c, images in zip(statistics.order(), candidates, strict=True) for i in images
+    ]
+    assert rows == [tuple(row) for row in recorded["candidates_flat"].tolist()]
+    # The recorded draws come from another generator: only their distribution can be compared.
+    wanted = {image for _, image in rows}
+    assert set(recorded["drawn_images"].tolist()) <= wanted
+    number = 200 * len(recorded["drawn_images"])
+    settings = {"temperature": parameters["temp"], "min_pixels": parameters["min_pixels"]}
+    drawn = list(RareClassSampler(statistics, number, torch.Generator().manual_seed(0), **settings))
+    weights = found.double() * torch.tensor([len(images) > 0 for images in candidates])
+    expected = torch.zeros(len(maps), dtype=torch.float64)
+    for weight, images in zip(weights / weights.sum(), candidates, strict=True):
+        expected[images] += weight / max(len(images), 1)
+    share = torch.bincount(torch.tensor(drawn), minlength=len(maps)) / number
+    assert (share - expected).abs().max() < 5 * 0.5 / number**0.5
+
+
+OPERATIONS = {"resize": Resize, "crop": Crop, "hflip": Flip}
+
+
+@pytest.mark.parametrize("path", case_parameters("cotraining", "augment*"))
+def test_augmentation(path: Path) -> None:
+    given, recorded = load_npz(path / "input.npz"), load_npz(path / "output.npz")
+    parameters = load_json(path / "params.json")
+    image, labels = channels_first(given["image"]), torch.from_numpy(given["label"])
+    keys = [key.removesuffix("_ops") for key in recorded if key.endswith("_ops")]
+    assert keys
+    for key in keys:
+        listed = json.loads(str(recorded[f"{key}_ops"]))
+        operations = [OPERATIONS[name](*numbers) for name, *numbers in listed]
+        found_image, found_labels = apply(operations, image, labels)
+        assert torch.equal(found_image, channels_first(recorded[f"{key}_img"])), key
+        assert torch.equal(found_labels, torch.from_numpy(recorded[f"{key}_lab"])), key
+        # The sizes are those our rule gives: the jitter follows the fixed resize, or (co) comes before it.
+        first, second = [tuple(numbers) for name, *numbers in listed if name == "resize"]
+        before = tuple(parameters["resize"]) if first == tuple(parameters["resize"]) else labels.shape
+        jittered = second if before == tuple(parameters["resize"]) else first
+        assert jittered in {
+            shortest_edge_size(before, edge, parameters["cap"]) for edge in parameters["edges"]
+        }
