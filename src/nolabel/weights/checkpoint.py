@@ -6,6 +6,8 @@ import json
 import pickle
 import warnings
 import zipfile
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +23,7 @@ from nolabel.weights.safe_pickle import plain
 
 __all__ = ["Checkpoint", "Format", "Part", "load_checkpoint", "select_part"]
 
-Format = Literal["safetensors", "lightning", "torch", "detectron2"]
+Format = Literal["safetensors", "lightning", "torch", "detectron2", "numpy"]
 Part = Literal["student", "teacher"]
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
@@ -46,7 +48,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read Lightning ``.ckpt``, PyTorch ``.pth``/``.pt``, detectron2 ``.pkl`` or safetensors.
+    """Read Lightning ``.ckpt``, PyTorch ``.pth``/``.pt``, detectron2 ``.pkl``, safetensors or NumPy ``.npz``.
 
     The content decides what the file is, not its name. PyTorch's own safe reader is tried first; files with
     configuration objects are read by :mod:`nolabel.weights.safe_pickle`, in which such objects become plain
@@ -64,6 +66,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise WeightsError(f"{path} is empty", hint="fetch the file again")
     if path.suffix == ".safetensors" or start[8:9] == b"{":
         return _load_safetensors(path)
+    arrays = _load_npz(path)
+    if arrays is not None:
+        return arrays
     content = _load_pickled(path)
     return _interpret(path, content)
 
@@ -110,6 +115,29 @@ def _load_safetensors(path: Path) -> Checkpoint:
         except (ValueError, TypeError):
             raise WeightsError(f"{path} has a card that is no JSON") from None
     return Checkpoint(state, metadata, "safetensors")
+
+
+def _load_npz(path: Path) -> Checkpoint | None:
+    """Read an archive of NumPy arrays; None for any other file. Arrays of objects (pickles) are left out."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+        return None  # whatever it is, the reader of weights files will say
+    if not names or not all(name.endswith(".npy") for name in names):
+        return None
+    state: dict[str, Any] = {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                with suppress(ValueError):  # an array of objects
+                    state[name] = arrays[name]
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise WeightsError(f"{path} is a damaged archive: {error}", hint="write it again") from None
+    tensors = _tensors(state)
+    if not tensors:
+        raise WeightsError(f"{path} holds no arrays of numbers")
+    return Checkpoint(tensors, {}, "numpy")
 
 
 def _load_pickled(path: Path) -> Any:

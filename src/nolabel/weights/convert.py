@@ -14,6 +14,7 @@ import torch
 
 from nolabel.errors import WeightsError
 from nolabel.weights.checkpoint import Part, load_checkpoint, select_part
+from nolabel.weights.layouts import smurf_tensorflow
 
 __all__ = ["convert", "file_hash", "save_safetensors"]
 
@@ -30,13 +31,21 @@ def save_safetensors(path: str | Path, state: Mapping[str, torch.Tensor], card: 
     return path
 
 
-def convert(source: str | Path, target: str | Path, *, part: Part | None = None) -> Path:
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    part: Part | None = None,
+    layers: Mapping[str, str] | None = None,
+) -> Path:
     """Turn an official file into ``TARGET.safetensors`` and a card beside it (``TARGET.json``).
 
     Args:
         source: any file :func:`~nolabel.weights.load_checkpoint` reads.
         target: a ``.safetensors`` path, or a folder (the file then keeps its name).
         part: keep only the student or only the teacher, without prefix; None keeps every name.
+        layers: for an ``.npz`` of SMURF's TensorFlow variables whose layers are not called as in
+            :data:`~nolabel.weights.layouts.smurf_tensorflow.LAYERS`: path there -> in torchvision's RAFT.
 
     Returns:
         The safetensors file.
@@ -52,6 +61,8 @@ def convert(source: str | Path, target: str | Path, *, part: Part | None = None)
         raise WeightsError(f"{target} would overwrite its own source", hint="choose another target")
     checkpoint = load_checkpoint(source)
     state = checkpoint.state_dict if part is None else select_part(checkpoint.state_dict, part)
+    if checkpoint.format == "numpy":  # the one system whose official weights are TensorFlow's
+        state = smurf_tensorflow.to_official(state, layers)
     card = {
         "source": source.name,
         "source_sha256": file_hash(source),
