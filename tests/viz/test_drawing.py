@@ -24,6 +24,7 @@ from nolabel.viz import (
     instance_overlay,
     legend,
     line_plot,
+    matrix_plot,
     panoptic_overlay,
     resize,
     semantic_overlay,
@@ -77,6 +78,20 @@ def test_names_are_written_inside_the_picture():
     changed = (named != panoptic_overlay(image, semantic, instance, CITYSCAPES_19)).any(-1)
     rows, columns = np.nonzero(changed)
     assert rows.min() > 80 and rows.max() < 120 and columns.max() < 70
+
+
+def test_numbers_stand_in_place_of_names():
+    semantic = np.full((120, 240), 13)
+    instance = np.ones((120, 240), np.int64)
+    grey = np.full((120, 240, 3), 128, np.uint8)
+    plain, seven, eight = (
+        panoptic_overlay(grey, semantic, instance * i, CITYSCAPES_19, alpha=0.0, numbers=bool(i))
+        for i in (0, 7, 8)
+    )
+    named = panoptic_overlay(grey, semantic, instance * 7, CITYSCAPES_19, alpha=0.0, names=True)
+    assert (plain == 128).all()
+    written = [(picture != 128).any(axis=2).sum() for picture in (seven, named)]
+    assert 0 < written[0] < written[1] and (seven != eight).any()
 
 
 def test_instance_overlay_and_boxes():
@@ -140,6 +155,17 @@ class Balance(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_matrix_plot_frames_the_marked_cells():
+    values = np.eye(3, 4)
+    plain, framed = (
+        matrix_plot(values, ["a", "b", "c"], ["w", "x", "y", "z"], marked=marked)
+        for marked in ((), (0, None, 3))
+    )
+    assert plain.shape == framed.shape and plain.dtype == np.uint8
+    red = (framed != plain).any(axis=2)
+    assert red.any() and (framed[red].astype(int)[:, 0] - framed[red].astype(int)[:, 2] > 20).mean() > 0.5
 
 
 def test_report_is_one_file_that_loads_nothing(tmp_path):

@@ -209,6 +209,14 @@ def test_probabilities_agree_with_the_panoptic_map(network: nolabel.Pipeline, wo
     assert (shares.argmax(0)[known] == cluster[known]).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("layout", ["mots", "kitti_instance"])
+def test_many_clusters_against_two_classes(network: nolabel.Pipeline, tmp_path: Path, layout: str) -> None:
+    WRITERS[layout](tmp_path)
+    result = nolabel.evaluate(network, tmp_path, progress=False)
+    assert len(result.classes) == 27 and set(result.classes) == {0, 1}
+    assert result.scores.counts.shape == (27, 2) and result.scores.pq_stuff > 0
+
+
 def test_batches_do_not_change_the_numbers(network: nolabel.Pipeline, tmp_path: Path) -> None:
     cityscapes(tmp_path, 4, [(64, 96), (64, 96), (48, 64), (64, 96)])
     first, second = (

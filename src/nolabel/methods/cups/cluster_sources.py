@@ -79,6 +79,7 @@ class NetworkClusters:
     def __init__(self, model: CupsModel, config: ValidationConfig, space: LabelSpace) -> None:
         self._model = model = with_confidence(model, config.confidence_threshold)
         self._views = config.tta
+        self._refined = config.semantic.crf is not None
         self._device = model.network.pixel_mean.device
         self.num_clusters = model.num_clusters
         self.num_stuff = model.network.config.num_stuff
@@ -107,7 +108,7 @@ class NetworkClusters:
         return ViewConfig(
             short_sides=relative if views.short_sides is None else views.short_sides,
             mirror=views.mirror,
-            longest_side=max(views.longest_side, *size) if views.short_sides is None else views.longest_side,
+            longest_side=views.longest_side,
             score_threshold=network.confidence_threshold
             if views.score_threshold is None
             else views.score_threshold,
@@ -115,6 +116,8 @@ class NetworkClusters:
 
     def _as_clusters(self, prediction: PanopticPrediction) -> ClusterMap:
         ids = torch.stack(prediction.cluster_maps(), dim=-1)
+        if not self._refined:  # the network's scores, 200 MB of a large image, can go
+            return ClusterMap(ids)
         probable = self._views.enabled  # several views give mean probabilities, one gives logits
         return ClusterMap(
             ids, lambda: cluster_distribution(prediction, self.num_clusters, probabilities=probable)

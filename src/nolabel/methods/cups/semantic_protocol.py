@@ -14,7 +14,7 @@ from torch import Tensor
 from nolabel.errors import ConfigError
 from nolabel.methods.cups.cluster_sources import ClusterMap
 from nolabel.methods.cups.pseudo_label_config import CrfConfig
-from nolabel.methods.cups.pseudo_labels import refine
+from nolabel.methods.cups.sample_labels import refine
 
 __all__ = ["central_square", "refined_square", "without_instances"]
 
