@@ -38,12 +38,12 @@ class PyramidSegmentor(Segmentor):
     The coarsest map also gives the mean of the whole image, so that every cell knows the scene.
 
     Args:
-        backbone: maps normalised images to a list of maps, finest first, each at half the size of the one before
-            (rounded up); the finest is at ``stride``.
+        backbone: maps normalised images to a list of maps, finest first, at growing strides.
         channels: of the backbone's maps.
         num_logits: channels of the result.
         width: channels of the decoder.
         stride: pixels per cell of the finest map.
+        divisor: images are padded at the right and bottom to multiples of this, the stride of the coarsest map.
         dropout: part of the mixed channels dropped in training.
     """
 
@@ -55,10 +55,11 @@ class PyramidSegmentor(Segmentor):
         *,
         width: int = 64,
         stride: int = 4,
+        divisor: int = 32,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.num_logits, self.stride = num_logits, stride
+        self.num_logits, self.stride, self.divisor = num_logits, stride, divisor
         self.backbone = backbone
         self.lateral = nn.ModuleList(ConvNorm(count, width) for count in channels)
         self.scene = nn.Conv2d(channels[-1], width, 1)
@@ -70,11 +71,15 @@ class PyramidSegmentor(Segmentor):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [0, 1] to logits (B, num_logits, ceil(H / stride), ceil(W / stride))."""
-        maps: list[Tensor] = self.backbone(normalise_imagenet(images))
+        height, width = images.shape[-2:]
+        padding = (0, -width % self.divisor, 0, -height % self.divisor)
+        maps: list[Tensor] = self.backbone(F.pad(normalise_imagenet(images), padding))
         merged = self.scene(maps[-1].mean((-2, -1), keepdim=True))
         for lateral, features in zip(reversed(self.lateral), reversed(maps), strict=True):
             coarse = F.interpolate(merged, size=features.shape[-2:], mode="bilinear", align_corners=False)
             merged = F.relu(lateral(features) + coarse)
+        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        merged = merged[..., :rows, :columns]
         return cast(Tensor, self.classifier(self.dropout(F.relu(self.mix(merged)))))
 
 
@@ -117,6 +122,5 @@ def timm_pyramid(architecture: str, num_logits: int, *, finest: int = 4, **optio
             hint="take a convolutional or hierarchical backbone such as resnet18 or convnext_atto",
         )
     backbone: Any = timm.create_model(architecture, pretrained=False, features_only=True, out_indices=levels)
-    return PyramidSegmentor(
-        backbone, backbone.feature_info.channels(), num_logits, stride=int(strides[levels[0]]), **options
-    )
+    sizes = {"stride": int(strides[levels[0]]), "divisor": int(strides[-1])}
+    return PyramidSegmentor(backbone, backbone.feature_info.channels(), num_logits, **sizes, **options)
