@@ -129,9 +129,7 @@ def test_raft_smurf_parts(case: Path) -> None:
     encoded, other = estimator.encode(first), estimator.encode(second)
     assert_relative(encoded.features[:, ::2], outputs["feature_1"], 1e-4)
     assert_relative(encoded.context[:, ::2], outputs["context"], 1e-4)
-    lookup = estimator.network.corr_block
-    lookup.build_pyramid(encoded.features, other.features)
-    read = lookup.index_pyramid(tensor(outputs["lookup_coords"]))
+    read = estimator.correlation(encoded, other).windows(tensor(outputs["lookup_coords"]))
     # Our network enumerates the window with y fastest and permutes its weights instead.
     window = read.view(
         read.shape[0], raft_smurf.LEVELS, raft_smurf.WINDOW, raft_smurf.WINDOW, *read.shape[2:]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nolabel.models.pointwise import conv1x1
+
 __all__ = ["ConvNorm", "freeze_batch_norm"]
 
 
@@ -46,8 +48,13 @@ class ConvNorm(nn.Conv2d):
         """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
         if isinstance(self.norm, _BatchNorm) and not self.norm.training:
             scale, shift = self._affine(self.norm)
-            return self._conv_forward(x, self.weight * scale[:, None, None, None], shift)
-        return cast(Tensor, self.norm(self._conv_forward(x, self.weight, None)))
+            return self._convolve(x, self.weight * scale[:, None, None, None], shift)
+        return cast(Tensor, self.norm(self._convolve(x, self.weight, None)))
+
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.kernel_size == (1, 1):
+            return conv1x1(x, weight, bias, self.stride[0])
+        return self._conv_forward(x, weight, bias)
 
     @staticmethod
     def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:

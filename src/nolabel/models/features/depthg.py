@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nolabel.models.features.dino import DinoViT, vit_arguments
 from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
+from nolabel.models.pointwise import use_fast_products
 
 
 class SegmentationHead(nn.Module):
@@ -25,6 +26,7 @@ class SegmentationHead(nn.Module):
         self.hidden = nn.Conv2d(width, width, 1)
         self.output = nn.Conv2d(width, dim, 1)
         self.dropout = nn.Dropout2d(dropout)
+        use_fast_products(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, E, h, w) to codes (B, dim, h, w)."""

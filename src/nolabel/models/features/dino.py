@@ -17,6 +17,7 @@ from nolabel.models.features.extractor import (
     SceneGeometry,
     resize_to_multiple,
 )
+from nolabel.models.pointwise import use_fast_products
 
 CHANNELS_PER_HEAD = 64  # of every DINO ViT
 
@@ -46,6 +47,7 @@ class DinoViT(FeatureExtractor):
             dynamic_img_size=True,
         )
         self.stride, self.channels = patch, width
+        use_fast_products(self)
 
     def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
         """Map RGB (B, 3, H, W) in [0, 1] to (B, E, H / patch, W / patch), sides rounded to whole patches."""

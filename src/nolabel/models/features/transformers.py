@@ -16,6 +16,7 @@ from nolabel.models.features.extractor import (
     SceneGeometry,
     resize_to_multiple,
 )
+from nolabel.models.pointwise import use_fast_products
 
 
 class TimmFeatures(FeatureExtractor):
@@ -59,6 +60,7 @@ class TimmFeatures(FeatureExtractor):
             self.cell = int(reductions[level])
             self.channels = int(self.network.feature_info.channels()[0])
         self.stride = max(1, round(self.cell / scale))
+        use_fast_products(self.network)
 
     def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
         """Return the features (B, channels, h, w) of (B, 3, H, W) images in [0, 1]."""

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 from torchvision.models.optical_flow.raft import FeatureEncoder, ResidualBlock
 
+from nolabel.models.motion.correlation import CorrelationPyramid
 from nolabel.models.motion.estimator import Reference, StereoMotion, check_images
+from nolabel.models.motion.recurrence import fixed_context_units
+from nolabel.models.pointwise import use_fast_products
 
 STRIDE = 8  # the encoders' output stride: images are padded to its multiples
 MINIMUM_SIZE = 128  # below it the fourth level of the correlation pyramid would have a single column
@@ -63,18 +66,24 @@ class RaftMotion(nn.Module):
         network: a torchvision ``RAFT``.
         updates: recurrent updates of one pass (CUPS: 16). Only the last one is upsampled.
         memory_limit: bytes that the correlation volumes of one batch may take; passes run one after the other
-            beyond it. One volume at 640x1280 takes 0.87 GB.
+            beyond it. One volume at 640x1280 takes 0.87 GB. By default 1 GB on processors, where batches gain
+            nothing, and 4 GB elsewhere.
         half_precision: convolutions in float16 (CUDA) or bfloat16 (elsewhere); correlation stays float32.
     """
 
     def __init__(
-        self, network: RAFT, updates: int = 16, memory_limit: float = 4e9, half_precision: bool = False
+        self,
+        network: RAFT,
+        updates: int = 16,
+        memory_limit: float | None = None,
+        half_precision: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.updates = updates
         self.memory_limit = memory_limit
         self.half_precision = half_precision
+        use_fast_products(network)
         self.requires_grad_(False)
         self.eval()
 
@@ -88,18 +97,28 @@ class RaftMotion(nn.Module):
         """Return the flow (B, 2, 8h, 8w) in pixels from ``first`` to ``second`` after all updates."""
         network = self.network
         hidden_size = network.update_block.hidden_state_size
+        pyramid = self.correlation(first, second)
         with self._autocast(first.features.device):
-            hidden = torch.tanh(first.context[:, :hidden_size])
-            context = F.relu(first.context[:, hidden_size:])
-            network.corr_block.build_pyramid(first.features.float(), second.features.float())
+            last = torch.channels_last
+            hidden = torch.tanh(first.context[:, :hidden_size]).contiguous(memory_format=last)
+            context = F.relu(first.context[:, hidden_size:]).contiguous(memory_format=last)
+            update = network.update_block
+            units = fixed_context_units(update.recurrent_block, context)
             start = _pixel_coordinates(first.features)
-            position = start
+            flow = torch.zeros_like(start)
             for _ in range(self.updates):
-                correlation = network.corr_block.index_pyramid(centroids_coords=position)
-                hidden, step = network.update_block(hidden, context, correlation, position - start)
-                position = position + step.float()
-            network.corr_block.corr_pyramid = []  # frees the volume, RAFT's largest tensor
-            return self._upsample(position - start, hidden).float()
+                motion = update.motion_encoder(flow, pyramid.windows(start + flow))
+                for unit in units:
+                    hidden = unit(hidden, motion)
+                flow = flow + update.flow_head(hidden).float()
+            return self._upsample(flow, hidden).float()
+
+    def correlation(self, first: EncodedImages, second: EncodedImages) -> CorrelationPyramid:
+        """Correlate the features of two batches of images, in float32."""
+        block = self.network.corr_block
+        return CorrelationPyramid(
+            first.features.float(), second.features.float(), block.num_levels, block.radius
+        )
 
     @torch.inference_mode()
     def flow(self, first: Tensor, second: Tensor) -> Tensor:
@@ -134,10 +153,13 @@ class RaftMotion(nn.Module):
         """Return the flows (P, 2, H, W) from ``images[first]`` to ``images[second]``."""
         height, width = images.shape[-2:]
         padded = _pad(images)
-        encoded = EncodedImages(*(torch.cat(x) for x in zip(*map(self.encode, padded.split(4)), strict=True)))
+        at_once = 1 if images.device.type == "cpu" else 4
+        parts = [self.encode(part) for part in padded.split(at_once)]
+        encoded = EncodedImages(*(torch.cat(x) for x in zip(*parts, strict=True)))
         positions = encoded.features.shape[-2] * encoded.features.shape[-1]
         volume_bytes = 4 * positions**2 * 4 / 3  # float32, plus a third for the pyramid's upper levels
-        chunk = max(1, int(self.memory_limit / volume_bytes))
+        limit = self.memory_limit or (1e9 if images.device.type == "cpu" else 4e9)
+        chunk = max(1, int(limit / volume_bytes))
         flows = [
             self.match(encoded.pick(a), encoded.pick(b))
             for a, b in zip(first.split(chunk), second.split(chunk), strict=True)

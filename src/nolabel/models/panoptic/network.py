@@ -26,6 +26,7 @@ from nolabel.models.panoptic.config import PanopticConfig
 from nolabel.models.panoptic.merge import PanopticSegments, merge_panoptic, standard_format
 from nolabel.models.panoptic.semantic_head import VOID, SemanticHead
 from nolabel.models.panoptic.targets import PanopticTarget
+from nolabel.models.pointwise import use_fast_products
 
 __all__ = ["ImageFeatures", "InstancePrediction", "PanopticCascadeMaskRCNN", "PanopticPrediction"]
 
@@ -41,8 +42,11 @@ class ImageFeatures(NamedTuple):
 
     @property
     def region_levels(self) -> list[Tensor]:
-        """p2 .. p5 in float32: boxes are pooled in full precision, whatever the network runs in."""
-        return [self.pyramid[name].float() for name in ("p2", "p3", "p4", "p5")]
+        """p2 .. p5 in float32: boxes are pooled in full precision, whatever the network runs in.
+
+        Channels first, which pooling would copy them to for every head anew.
+        """
+        return [self.pyramid[name].float().contiguous() for name in ("p2", "p3", "p4", "p5")]
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class PanopticCascadeMaskRCNN(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self._batch_norm_frozen = False
+        use_fast_products(self)
 
     def forward(
         self,
@@ -180,7 +185,8 @@ class PanopticCascadeMaskRCNN(nn.Module):
         for row, image in zip(batch, images, strict=True):
             normalised = (image.to(batch) - self.pixel_mean) / self.pixel_std
             row[:, : image.shape[-2], : image.shape[-1]] = normalised
-        if batch.is_cuda:  # what tensor cores want; on processors it gains nothing
+        if batch.is_cuda or not torch.is_grad_enabled():
+            # Tensor cores want the channels last; on processors it makes 1x1 convolutions plain matrix products.
             batch = batch.contiguous(memory_format=torch.channels_last)
         return ImageFeatures(self.backbone(batch), sizes)
 

@@ -65,7 +65,8 @@ class SemanticHead(nn.Module):
         merged: Tensor = self.p2(pyramid["p2"])  # type: ignore[operator]
         for level in ("p3", "p4", "p5"):
             merged = merged + getattr(self, level)(pyramid[level])
-        return cast(Tensor, self.predictor(merged))
+        logits = cast(Tensor, self.predictor(merged))
+        return logits.contiguous()  # few channels: faster to enlarge one by one
 
     @staticmethod
     def upsample(logits: Tensor) -> Tensor:
