@@ -8,18 +8,18 @@ decides the class of every pixel; so, unlike in the panoptic map, none is void.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.errors import ConfigError
 from nolabel.methods.cups.cluster_sources import ClusterMap
+from nolabel.methods.cups.depthg.crops import central_square
 from nolabel.methods.cups.pseudo_label_config import CrfConfig
 from nolabel.methods.cups.sample_labels import refine
 
-__all__ = ["central_square", "refined_square", "without_instances"]
+__all__ = ["nearest_square", "refined_square", "without_instances"]
 
 
-def central_square(ids: Tensor, side: int) -> Tensor:
+def nearest_square(ids: Tensor, side: int) -> Tensor:
     """Resize a map to a short side of ``side`` pixels (nearest) and cut the central square.
 
     Args:
@@ -30,9 +30,7 @@ def central_square(ids: Tensor, side: int) -> Tensor:
         (side, side, ...): only these pixels are looked up.
     """
     height, width = ids.shape[:2]
-    new_height, new_width = _resized(height, width, side)
-    rows = _nearest(height, new_height, side, ids.device)
-    columns = _nearest(width, new_width, side, ids.device)
+    rows, columns = (_nearest(size, min(height, width), side, ids.device) for size in (height, width))
     return ids[rows[:, None], columns]
 
 
@@ -53,10 +51,9 @@ def refined_square(prediction: ClusterMap, image: Tensor, side: int, config: Crf
             "the CRF needs class probabilities, and a folder of predictions holds none",
             hint="set semantic.crf=null, or validate the model itself",
         )
-    probabilities = prediction.distribution()
-    scores = _bilinear_square(probabilities, side).clamp(min=1e-5).log()
-    small_image = _bilinear_square(image.to(scores.device), side)
-    return refine(scores, small_image, config).argmax(dim=0)
+    probabilities = central_square(prediction.distribution()[None], side)[0]
+    small_image = central_square(image.to(probabilities.device)[None], side)[0]
+    return refine(probabilities.clamp(min=1e-5).log(), small_image, config).argmax(dim=0)
 
 
 def without_instances(classes: Tensor) -> Tensor:
@@ -64,19 +61,8 @@ def without_instances(classes: Tensor) -> Tensor:
     return torch.stack([classes, torch.zeros_like(classes)], dim=-1)
 
 
-def _resized(height: int, width: int, side: int) -> tuple[int, int]:
-    short = min(height, width)
-    return side * height // short, side * width // short
-
-
-def _nearest(size: int, new_size: int, side: int, device: torch.device) -> Tensor:
-    """The source pixel of every pixel of the central ``side`` of ``new_size``, in whole numbers."""
-    first = round((new_size - side) / 2)
+def _nearest(size: int, short: int, side: int, device: torch.device) -> Tensor:
+    """The source pixel of every pixel of the central ``side`` along an axis, in whole numbers."""
+    new_size = side * size // short
+    first = (new_size - side) // 2
     return torch.arange(first, first + side, device=device) * size // new_size
-
-
-def _bilinear_square(maps: Tensor, side: int) -> Tensor:
-    size = _resized(maps.shape[-2], maps.shape[-1], side)
-    small = F.interpolate(maps[None].float(), size=size, mode="bilinear", align_corners=False, antialias=True)
-    top, left = (round((length - side) / 2) for length in size)
-    return small[0, :, top : top + side, left : left + side]

@@ -26,7 +26,7 @@ from nolabel.methods.cups.cluster_sources import ClusterMap, ClusterSource, Netw
 from nolabel.methods.cups.kept_predictions import KeptPredictions
 from nolabel.methods.cups.model_file import CupsModel
 from nolabel.methods.cups.prediction_folder import open_predictions
-from nolabel.methods.cups.semantic_protocol import central_square, refined_square, without_instances
+from nolabel.methods.cups.semantic_protocol import nearest_square, refined_square, without_instances
 from nolabel.methods.cups.validation_config import ValidationConfig
 from nolabel.methods.cups.validation_report import save_results, score_table
 from nolabel.metrics import PanopticQuality, PanopticScores
@@ -221,9 +221,9 @@ def _compared(
     target, side = target_of(sample), config.semantic.center_crop
     if side is None:
         return prediction.ids, target
-    target = without_instances(central_square(target[..., 0], side))
+    target = without_instances(nearest_square(target[..., 0], side))
     if config.semantic.crf is None:
-        return without_instances(central_square(prediction.ids[..., 0], side)), target
+        return without_instances(nearest_square(prediction.ids[..., 0], side)), target
     image = torch.as_tensor(sample["image"])
     return without_instances(refined_square(prediction, image, side, config.semantic.crf)), target
 

@@ -15,7 +15,7 @@ from nolabel.data import LabelledDataset
 from nolabel.engine.progress import Progress
 from nolabel.labels import VOID, LabelSpace
 from nolabel.methods.cups.kept_predictions import KeptPredictions
-from nolabel.methods.cups.semantic_protocol import central_square
+from nolabel.methods.cups.semantic_protocol import nearest_square
 from nolabel.structures import PanopticMap
 from nolabel.structures.files import write_png
 
@@ -48,9 +48,9 @@ def compared_pictures(
     target = torch.stack([torch.as_tensor(sample["semantic"]), torch.as_tensor(sample["instance"])], dim=-1)
     image = torch.as_tensor(sample["image"])
     if center_crop is not None:
-        target = central_square(target, center_crop)
+        target = nearest_square(target, center_crop)
         target[..., 1] = 0
-        image = central_square(image.movedim(0, -1), center_crop).movedim(-1, 0)
+        image = nearest_square(image.movedim(0, -1), center_crop).movedim(-1, 0)
     table = torch.full((VOID + 1,), VOID, dtype=torch.long)
     table[: len(classes)] = torch.as_tensor(classes)
     ids = kept.get(name)

@@ -90,8 +90,7 @@ def central_square(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
         mode: ``bilinear`` (smoothed where it shrinks) or ``nearest``.
     """
     height, width = maps.shape[-2:]
-    scale = side / min(height, width)
-    size = [max(side, round(height * scale)), max(side, round(width * scale))]
+    size = [side * length // min(height, width) for length in (height, width)]
     if size != [height, width]:
         smooth = {"antialias": True, "align_corners": False} if mode == "bilinear" else {}
         maps = F.interpolate(maps, size=size, mode=mode, **smooth)  # type: ignore[arg-type]
