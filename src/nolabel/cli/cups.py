@@ -6,6 +6,7 @@ import typer
 
 from nolabel.cli.cups_predict import predict
 from nolabel.cli.cups_pseudo_label import pseudo_label
+from nolabel.cli.cups_self_train import self_train
 from nolabel.cli.cups_semantics import train_semantics
 from nolabel.cli.cups_train import train
 from nolabel.cli.cups_validate import validate
@@ -14,5 +15,6 @@ app = typer.Typer(no_args_is_help=True, help="Stereo video to a panoptic network
 app.command("train-semantics")(train_semantics)
 app.command("pseudo-label")(pseudo_label)
 app.command()(train)
+app.command("self-train")(self_train)
 app.command()(validate)
 app.command()(predict)

@@ -13,6 +13,7 @@ from nolabel.data.labelled_opening import LABELLED, find_labelled, open_labels
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
+from nolabel.data.unlabelled import open_unlabelled
 from nolabel.data.video import VideoFrames
 from nolabel.data.waymo import WaymoScene, convert_waymo, convert_waymo_scene, waymo_records
 
@@ -45,6 +46,7 @@ __all__ = [
     "open_labelled",
     "open_labels",
     "open_stereo_video",
+    "open_unlabelled",
     "read_image",
     "to_image",
     "waymo_records",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ from nolabel.data.stereo import StereoPair, StereoVideoDataset
 from nolabel.errors import DataError
 from nolabel.structures import StereoCalibration
 
-__all__ = ["KITTI_RAW_SOURCE", "KittiRawStereoVideo", "excluded", "read_kitti_calibration"]
+__all__ = ["KITTI_RAW_SOURCE", "KittiRawStereoVideo", "excluded", "read_kitti_calibration", "usable_clips"]
 
 KITTI_RAW_SOURCE = (
     "get the synced+rectified drives and their calibration from https://www.cvlibs.net/datasets/kitti/raw_data.php "
@@ -55,19 +56,15 @@ class KittiRawStereoVideo(StereoVideoDataset):
     def __init__(self, root: str | Path, **options: Any) -> None:
         root = Path(root)
         chosen = self.make_options(options)
-        drives, held_out = excluded()
         pairs, missing = [], []
-        for clip in sorted(root.glob("*/*_sync")):
-            if clip.name.removesuffix("_sync") in drives:
-                continue
-            left = sorted((clip / "image_02" / "data").glob("*.png"), key=natural_key)
+        for clip, left, pieces in usable_clips(root):
             folder = clip / "image_03" / "data"
             there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
             missing += [folder / path.name for path in left if path.name not in there]
             calibration = clip.parent / "calib_cam_to_cam.txt"
             if left and not calibration.is_file():
                 missing.append(calibration)
-            for piece in _without_surroundings(left, held_out.get(clip.name, frozenset())):
+            for piece in pieces:
                 for first, second in pairs_in(piece, chosen.stride):
                     name = f"{clip.name}_{first.stem}"
                     right = folder / first.name, folder / second.name
@@ -80,6 +77,15 @@ class KittiRawStereoVideo(StereoVideoDataset):
         if not pairs:
             raise DataError(f"{root} holds no usable <date>/*_sync drive", hint=KITTI_RAW_SOURCE)
         super().__init__(root, pairs, read_kitti_calibration, chosen)
+
+
+def usable_clips(root: Path) -> Iterator[tuple[Path, list[Path], list[list[Path]]]]:
+    """Yield the drives that are not left out: folder, left frames, and the pieces of these between held-out frames."""
+    drives, held_out = excluded()
+    for clip in sorted(root.glob("*/*_sync")):
+        if clip.name.removesuffix("_sync") not in drives:
+            left = sorted((clip / "image_02" / "data").glob("*.png"), key=natural_key)
+            yield clip, left, _without_surroundings(left, held_out.get(clip.name, frozenset()))
 
 
 def read_kitti_calibration(path: Path) -> StereoCalibration:

@@ -17,7 +17,16 @@ from torchvision.transforms.v2 import functional as TF
 from nolabel.methods.cups.targets import boxes_of, keep_objects
 from nolabel.models.panoptic import PanopticTarget
 
-__all__ = ["Paste", "copy_paste", "crop", "draw_pastes", "flip_and_crop", "photometric", "resize"]
+__all__ = [
+    "Paste",
+    "copy_paste",
+    "crop",
+    "draw_pastes",
+    "flip_and_crop",
+    "photometric",
+    "random_window",
+    "resize",
+]
 
 MIN_PIXELS = (
     5  # objects that a crop or a resize leaves with fewer pixels are dropped (original: "more than 4")
@@ -48,6 +57,17 @@ def crop(
     return image[:, rows, columns], kept
 
 
+def random_window(
+    image: Tensor, target: PanopticTarget, side: float, generator: torch.Generator
+) -> tuple[Tensor, PanopticTarget]:
+    """Cut a window at a random place out of image and labels; its height and width are ``side`` times theirs."""
+    height, width = image.shape[-2:]
+    size = max(1, round(height * side)), max(1, round(width * side))
+    top = int(uniform(generator, 0, height - size[0] + 1))
+    left = int(uniform(generator, 0, width - size[1] + 1))
+    return crop(image, target, top, left, size)
+
+
 def flip_and_crop(
     image: Tensor, target: PanopticTarget, generator: torch.Generator, area: tuple[float, float] = (0.7, 1.0)
 ) -> tuple[Tensor, PanopticTarget]:
@@ -64,11 +84,7 @@ def flip_and_crop(
         image = image.flip(-1)
         target = keep_objects(target, flipped, target.semantic.flip(-1), min_pixels=1)
     height, width = image.shape[-2:]
-    side = uniform(generator, *area) ** 0.5
-    size = max(1, round(height * side)), max(1, round(width * side))
-    top = int(uniform(generator, 0, height - size[0] + 1))
-    left = int(uniform(generator, 0, width - size[1] + 1))
-    image, target = crop(image, target, top, left, size)
+    image, target = random_window(image, target, uniform(generator, *area) ** 0.5, generator)
     return resize(image, target, (height, width))
 
 

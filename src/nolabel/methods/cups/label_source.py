@@ -11,7 +11,7 @@ from nolabel.errors import DataError
 from nolabel.structures import StereoCalibration
 from nolabel.structures.files import write_json
 
-__all__ = ["open_source", "record_source"]
+__all__ = ["SOURCE_FILE", "open_source", "record_source"]
 
 SOURCE_FILE = "source.json"
 

@@ -1,12 +1,14 @@
 """What a trained CUPS network is on disk: tensors and a card, so that prediction needs nothing else.
 
 The card of ``model.safetensors`` holds the network's configuration, the original pseudo-classes behind its
-clusters, and, once the clusters were matched with named classes, the alignment and the label space.
+clusters, and, once the clusters were matched with named classes, the alignment and the label space. After
+self-training the file holds two networks, named as in official checkpoints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +20,12 @@ from nolabel.methods.cups.alignment import CARD_KIND, read_alignment
 from nolabel.methods.cups.checkpoint import panoptic_from_checkpoint
 from nolabel.models.panoptic import PanopticCascadeMaskRCNN, PanopticConfig
 from nolabel.weights import load_checkpoint, save_safetensors
+from nolabel.weights.layouts.cups import STUDENT_PREFIX, TEACHER_PREFIX
 
 __all__ = ["MODEL_FILE", "CupsModel", "load_model", "save_model"]
 
 MODEL_FILE = "model.safetensors"
+OWN_KEYS = frozenset({"kind", "network", "alignment", "space"})
 # The released checkpoint: its stuff and thing clusters, and their Cityscapes trainIds (spec cups_model, section 8).
 RELEASED_CLUSTERS = (22, 5)
 RELEASED_ALIGNMENT = (7, 4, 2, 4, 2, 6, 2, 0, 5, 8, 0, 2, 9, 10, 3, 8, 1, 2, 0, 0, 0, 0, 11, 13, 18, 15, 14)
@@ -36,12 +40,14 @@ class CupsModel:
         alignment: class of each cluster (stuff clusters first), 255 = none; ``None`` before any matching.
         space: the label space of ``alignment``; ``None`` before any matching.
         source: the file it came from.
+        facts: what else its card says (original pseudo-classes, steps, ...).
     """
 
     network: PanopticCascadeMaskRCNN
     alignment: tuple[int, ...] | None = None
     space: LabelSpace | None = None
     source: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_clusters(self) -> int:
@@ -68,16 +74,33 @@ class CupsModel:
         return replace(self, alignment=alignment, space=space)
 
 
-def save_model(model: CupsModel, path: Path, **facts: Any) -> Path:
-    """Write tensors and card; ``facts`` (training data, steps, scores) go into the card."""
+def save_model(
+    model: CupsModel, path: Path, *, teacher: PanopticCascadeMaskRCNN | None = None, **facts: Any
+) -> Path:
+    """Write tensors and card.
+
+    Args:
+        model: what :func:`load_model` gives back by default; its own facts are kept.
+        path: the file.
+        teacher: what :func:`load_model` gives back for ``part="teacher"``.
+        facts: more entries of the card (training data, steps, scores), JSON values.
+    """
+    state = model.network.state_dict()
+    if teacher is not None:
+        state = {
+            f"{prefix}{name}": tensor
+            for prefix, network in ((STUDENT_PREFIX, model.network), (TEACHER_PREFIX, teacher))
+            for name, tensor in network.state_dict().items()
+        }
     card = {
+        **model.facts,
+        **facts,
         "kind": CARD_KIND,
         "network": model.network.config.to_dict(),
         "alignment": None if model.alignment is None else list(model.alignment),
         "space": None if model.space is None else model.space.name,
-        **facts,
     }
-    save_safetensors(path, model.network.state_dict(), card)
+    save_safetensors(path, state, card)
     return path
 
 
@@ -105,7 +128,7 @@ def load_model(
         if not (path / MODEL_FILE).exists():
             raise WeightsError(
                 f"{path} holds no {MODEL_FILE}: its training has not finished.",
-                hint=f"continue it with the same `nolabel cups train` command, then use {path} again",
+                hint=f"continue it with the same `nolabel cups train` or `self-train` command, then use {path} again",
             )
         path = path / MODEL_FILE
     checkpoint = load_checkpoint(path)
@@ -117,7 +140,8 @@ def load_model(
     if card.get("part") == part:
         part = "student"  # what was converted is that part alone, and has no prefix any more
     network = panoptic_from_checkpoint(checkpoint.state_dict, config, part=part)
-    model = CupsModel(network.to(device), source=path)
+    facts = {key: value for key, value in card.items() if key not in OWN_KEYS} if ours else {}
+    model = CupsModel(network.to(device), source=path, facts=facts)
     if ours and card.get("alignment"):
         return model.aligned(tuple(card["alignment"]), LABEL_SPACES[card["space"]])
     stored = None if ours else read_alignment(path, model.num_clusters)

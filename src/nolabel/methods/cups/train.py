@@ -140,12 +140,12 @@ class NetworkTraining(TrainingTask):
 
     def training_step(self, batch: list[TrainingSample], step: int) -> dict[str, Tensor]:
         """Augment the batch and return the losses by their official names."""
-        rank = self.fabric.global_rank
-        generator = generator_of(self.config.fit.seed, "augment", step, rank)
+        # The loop seeds every micro-batch of every process anew.
+        generator = generator_of(torch.initial_seed(), "augment")
         device = self.network.pixel_mean.device
         batch = [sample.to(device) for sample in batch]
         images, targets = self._augment(batch, step, generator)
-        sampler = RandomSampler(generator_of(self.config.fit.seed, "boxes", step, rank, device=device))
+        sampler = RandomSampler(generator_of(torch.initial_seed(), "boxes", device=device))
         losses = self.modules["network"](images, targets, sampler=sampler)
         self._source = self._discoveries(batch, step)
         return {"loss": torch.stack(list(losses.values())).sum(), **losses}

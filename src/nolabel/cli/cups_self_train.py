@@ -1,0 +1,36 @@
+"""``nolabel cups self-train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nolabel.cli.options import Overrides
+
+
+def self_train(
+    start: Annotated[Path, typer.Option("--from", help="Run folder or checkpoint of stage 2.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images, video, or data set; default: the images that stage 2 was trained on."
+        ),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    settings: Overrides = None,
+) -> None:
+    """Let a trained network learn from its own averaged predictions on plain images."""
+    from nolabel.config import load_config
+    from nolabel.methods.cups.self_train import SelfTrainConfig
+    from nolabel.methods.cups.self_train import self_train as run
+    from nolabel.methods.cups.self_train_images import images_of_run, open_training_images
+
+    config = load_config(SelfTrainConfig, recipe, settings or (), section="self_train" if recipe else None)
+    source = images_of_run(start) if data is None else data
+    images = open_training_images(source, config.images, frames=out / "frames")
+    run(start, images, out, config, overwrite=overwrite)
+    typer.echo(f"network: {out}    next: nolabel cups predict {out} IMAGES --out predictions")
