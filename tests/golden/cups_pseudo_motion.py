@@ -126,10 +126,12 @@ def test_raft_smurf_parts(case: Path) -> None:
     inputs, outputs = load(case)
     first, second = (tensor(inputs[k]).float() / 255 for k in ("image_1", "image_2"))
     estimator = smurf(case, 1)
-    encoded, other = estimator.encode(first), estimator.encode(second)
-    assert_relative(encoded.features[:, ::2], outputs["feature_1"], 1e-4)
-    assert_relative(encoded.context[:, ::2], outputs["context"], 1e-4)
-    read = estimator.correlation(encoded, other).windows(tensor(outputs["lookup_coords"]))
+    features, context = estimator.features(first), estimator.context(first)
+    assert_relative(features[:, ::2], outputs["feature_1"], 1e-4)
+    assert_relative(context[:, ::2], outputs["context"], 1e-4)
+    read = estimator.correlation(features, estimator.features(second)).windows(
+        tensor(outputs["lookup_coords"])
+    )
     # Our network enumerates the window with y fastest and permutes its weights instead.
     window = read.view(
         read.shape[0], raft_smurf.LEVELS, raft_smurf.WINDOW, raft_smurf.WINDOW, *read.shape[2:]

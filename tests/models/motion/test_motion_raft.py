@@ -1,10 +1,14 @@
+from collections.abc import Callable
+
 import pytest
 import torch
-from torchvision.models.optical_flow import raft_small
+from torchvision.models.optical_flow import RAFT, raft_small
 
 from nolabel.errors import ConfigError, DataError, WeightsError
 from nolabel.models.motion import RaftMotion, build_motion
+from nolabel.models.motion.correlation import CorrelationPyramid
 from nolabel.models.motion.raft import small_network, smurf_network
+from nolabel.models.motion.recurrence import fixed_context_units
 from nolabel.weights.layouts import raft_small as small_layout
 from nolabel.weights.layouts import raft_smurf as smurf_layout
 
@@ -43,6 +47,33 @@ def test_chunks_by_memory_do_not_change_the_result(estimator: RaftMotion) -> Non
     tight = RaftMotion(estimator.network, updates=2, memory_limit=1)
     a, b = estimator.stereo_video(*images), tight.stereo_video(*images)
     torch.testing.assert_close(a.disparity_1, b.disparity_1, rtol=1e-3, atol=1e-3)
+
+
+def test_correlation_equals_torchvision(estimator: RaftMotion) -> None:
+    first, second = random_images(2, 2, 32, 16, 17)
+    position = 20 * random_images(2, 2, 16, 17) - 2
+    block = estimator.network.corr_block
+    block.build_pyramid(first, second)
+    expected = block.index_pyramid(position)
+    pyramid = CorrelationPyramid(first, second, block.num_levels, block.radius)
+    torch.testing.assert_close(pyramid.windows(position), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [small_network, smurf_network])
+def test_recurrence_with_a_fixed_context_equals_torchvision(make: Callable[[], RAFT]) -> None:
+    torch.manual_seed(0)
+    block = make().update_block.recurrent_block
+    size = block.hidden_size
+    inputs = block.convgru1.convz.in_channels - size
+    context, hidden = random_images(1, inputs - 40, 6, 7), random_images(1, size, 6, 7)
+    units = fixed_context_units(block, context)
+    expected = ours = hidden
+    for step in range(2):
+        motion = random_images(1, 40, 6, 7) + step
+        expected = block(expected, torch.cat([context, motion], dim=1))
+        for unit in units:
+            ours = unit(ours, motion)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_images_must_agree(estimator: RaftMotion) -> None:

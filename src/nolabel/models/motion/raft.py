@@ -8,8 +8,6 @@ channel order of the correlation look-up, which ``weights/layouts/raft_smurf.py`
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,22 +41,6 @@ def small_network() -> RAFT:
     return raft_small(weights=None)
 
 
-class EncodedImages(NamedTuple):
-    """Images after RAFT's two encoders, at 1/8 of the (padded) size.
-
-    Attributes:
-        features: (B, C, h, w) matching features.
-        context: (B, D, h, w) initial hidden state and context, before their activations.
-    """
-
-    features: Tensor
-    context: Tensor
-
-    def pick(self, indices: Tensor) -> EncodedImages:
-        """Return the images at ``indices`` of the batch."""
-        return EncodedImages(self.features[indices], self.context[indices])
-
-
 class RaftMotion(nn.Module):
     """Motion by RAFT; stereo disparity is its horizontal flow.
 
@@ -87,24 +69,41 @@ class RaftMotion(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def encode(self, images: Tensor) -> EncodedImages:
-        """Encode RGB images (B, 3, H, W) in [0, 1] whose sides are multiples of 8 and at least 128."""
-        images = 2 * images - 1
-        with self._autocast(images.device):
-            return EncodedImages(self.network.feature_encoder(images), self.network.context_encoder(images))
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features (B, C, H / 8, W / 8) by which RGB images (B, 3, H, W) in [0, 1] are matched.
 
-    def match(self, first: EncodedImages, second: EncodedImages) -> Tensor:
-        """Return the flow (B, 2, 8h, 8w) in pixels from ``first`` to ``second`` after all updates."""
+        Sides must be multiples of 8 and at least 128.
+        """
+        return self._encode(self.network.feature_encoder, images)
+
+    def context(self, images: Tensor) -> Tensor:
+        """Return hidden state and context (B, D, H / 8, W / 8) of images, before their activations."""
+        return self._encode(self.network.context_encoder, images)
+
+    def _encode(self, encoder: nn.Module, images: Tensor) -> Tensor:
+        # Batches gain nothing on processors and need memory.
+        at_once = 1 if images.device.type == "cpu" else 4
+        with self._autocast(images.device):
+            return torch.cat([encoder(2 * part - 1) for part in images.split(at_once)])
+
+    def match(self, first: Tensor, context: Tensor, second: Tensor) -> Tensor:
+        """Return the flow (B, 2, 8h, 8w) in pixels after all updates.
+
+        Args:
+            first: (B, C, h, w) features of the images on whose grid the flow lies.
+            context: (B, D, h, w) their context.
+            second: (B, C, h, w) features of the images that it leads to.
+        """
         network = self.network
         hidden_size = network.update_block.hidden_state_size
         pyramid = self.correlation(first, second)
-        with self._autocast(first.features.device):
+        with self._autocast(first.device):
             last = torch.channels_last
-            hidden = torch.tanh(first.context[:, :hidden_size]).contiguous(memory_format=last)
-            context = F.relu(first.context[:, hidden_size:]).contiguous(memory_format=last)
+            hidden = torch.tanh(context[:, :hidden_size]).contiguous(memory_format=last)
+            context = F.relu(context[:, hidden_size:]).contiguous(memory_format=last)
             update = network.update_block
             units = fixed_context_units(update.recurrent_block, context)
-            start = _pixel_coordinates(first.features)
+            start = _pixel_coordinates(first)
             flow = torch.zeros_like(start)
             for _ in range(self.updates):
                 motion = update.motion_encoder(flow, pyramid.windows(start + flow))
@@ -113,12 +112,10 @@ class RaftMotion(nn.Module):
                 flow = flow + update.flow_head(hidden).float()
             return self._upsample(flow, hidden).float()
 
-    def correlation(self, first: EncodedImages, second: EncodedImages) -> CorrelationPyramid:
+    def correlation(self, first: Tensor, second: Tensor) -> CorrelationPyramid:
         """Correlate the features of two batches of images, in float32."""
         block = self.network.corr_block
-        return CorrelationPyramid(
-            first.features.float(), second.features.float(), block.num_levels, block.radius
-        )
+        return CorrelationPyramid(first.float(), second.float(), block.num_levels, block.radius)
 
     @torch.inference_mode()
     def flow(self, first: Tensor, second: Tensor) -> Tensor:
@@ -153,16 +150,16 @@ class RaftMotion(nn.Module):
         """Return the flows (P, 2, H, W) from ``images[first]`` to ``images[second]``."""
         height, width = images.shape[-2:]
         padded = _pad(images)
-        at_once = 1 if images.device.type == "cpu" else 4
-        parts = [self.encode(part) for part in padded.split(at_once)]
-        encoded = EncodedImages(*(torch.cat(x) for x in zip(*parts, strict=True)))
-        positions = encoded.features.shape[-2] * encoded.features.shape[-1]
+        features = self.features(padded)
+        sources, source = first.unique(return_inverse=True)
+        contexts = self.context(padded[sources])
+        positions = features.shape[-2] * features.shape[-1]
         volume_bytes = 4 * positions**2 * 4 / 3  # float32, plus a third for the pyramid's upper levels
         limit = self.memory_limit or (1e9 if images.device.type == "cpu" else 4e9)
         chunk = max(1, int(limit / volume_bytes))
         flows = [
-            self.match(encoded.pick(a), encoded.pick(b))
-            for a, b in zip(first.split(chunk), second.split(chunk), strict=True)
+            self.match(features[a], contexts[c], features[b])
+            for a, c, b in zip(first.split(chunk), source.split(chunk), second.split(chunk), strict=True)
         ]
         return torch.cat(flows)[..., :height, :width].contiguous()
 
