@@ -44,6 +44,8 @@ class SemanticConfig(Config):
     (the "vanilla" semantics of the CUPS ablation)."""
     scale: float = Field(default=1.0, gt=0, le=4)
     """timm models: images are resized by this first; above 1 gives finer cells."""
+    half_precision: bool = False
+    """Run the network in bfloat16: twice as fast on processors that know it; not for ``embedded``."""
     clusters: int = Field(default=27, ge=2, le=255)
     """Pseudo classes. DepthG brings its own and this is not used."""
     cluster_file: Path | None = None

@@ -25,6 +25,7 @@ from nolabel.models.clusters import FeatureClusters, fit_clusters
 from nolabel.models.features import (
     CodeNetwork,
     FeatureExtractor,
+    HalfPrecision,
     ProbeClassifier,
     SceneGeometry,
     build_features,
@@ -63,9 +64,13 @@ def load_features(config: SemanticConfig, device: torch.device | str) -> Feature
             f"the features {config.features!r} need weights", hint="give --feature-weights FILE"
         )
     if config.features == "depthg":
-        return load_semantics(config.weights).to(device)
+        network = load_semantics(config.weights).to(device)
+        if config.half_precision and network.uses_windows:
+            network.backbone = HalfPrecision(network.backbone)  # the clusters stay exact
+        return network
     state = dino.to_network(load_checkpoint(find_weights(config.weights)).state_dict)
-    return build_features(config.features, state, device, config.scale)
+    extractor = build_features(config.features, state, device, config.scale)
+    return HalfPrecision(extractor) if config.half_precision else extractor
 
 
 def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device | str) -> SemanticModel:

@@ -11,7 +11,7 @@ from nolabel.errors import WeightsError
 from nolabel.models.features.depthg import CodeNetwork, DepthG, ProbeClassifier, network_arguments
 from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.dino import DinoViT, vit_arguments
-from nolabel.models.features.extractor import FeatureExtractor, SceneGeometry
+from nolabel.models.features.extractor import FeatureExtractor, HalfPrecision, SceneGeometry
 from nolabel.models.features.stereo_geometry import scene_geometry
 from nolabel.models.features.transformers import TimmFeatures
 
@@ -21,6 +21,7 @@ __all__ = [
     "DepthG",
     "DinoViT",
     "FeatureExtractor",
+    "HalfPrecision",
     "ProbeClassifier",
     "SceneGeometry",
     "TimmFeatures",

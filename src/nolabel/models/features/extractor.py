@@ -62,6 +62,25 @@ class FeatureExtractor(nn.Module):
         raise NotImplementedError
 
 
+class HalfPrecision(FeatureExtractor):
+    """Runs a network in bfloat16: about twice as fast where the processor knows it, features good to two digits.
+
+    Args:
+        extractor: the network.
+    """
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.stride, self.channels = extractor.stride, extractor.channels
+        self.uses_windows, self.uses_geometry = extractor.uses_windows, extractor.uses_geometry
+
+    def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
+        """Return the features in single precision."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            return self.extractor(images, geometry).float()
+
+
 class ImageNetNormalised(nn.Module):
     """Subtracts the ImageNet mean and divides by the standard deviation."""
 

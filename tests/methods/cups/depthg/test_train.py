@@ -150,6 +150,37 @@ def test_official_dino_weights_and_recomputed_features(streets: Path, tmp_path: 
     torch.testing.assert_close(network.backbone(image), vit.eval()(image))
 
 
+def test_half_precision_changes_features_a_little_and_the_file_not_in_kind(
+    streets: Path, tmp_path: Path
+) -> None:
+    state = DinoViT(width=64, heads=1, depth=2, patch=8).transformer.state_dict()
+    save_safetensors(tmp_path / "dino.safetensors", state, {})
+    backbone = {"name": "dino", "weights": tmp_path / "dino.safetensors", "half_precision": True}
+    learn(streets, tmp_path / "run", settings("fit.steps=2", backbone=backbone))
+    codes = []
+    image = torch.rand(1, 3, 64, 64)
+    for half in (False, True):
+        wanted = SemanticConfig(features="depthg", weights=tmp_path / "run", half_precision=half)
+        model = load_model(wanted, tmp_path / "no clusters", "cpu")
+        with torch.inference_mode():
+            codes.append(model.extractor(image))
+    assert codes[1].dtype == torch.float32
+    assert 0 < (codes[0] - codes[1]).abs().max() < 0.05 * codes[0].abs().max()
+
+
+def test_other_footage_is_not_mixed_into_a_run(streets: Path, tmp_path: Path) -> None:
+    learn(streets, tmp_path / "run", settings())
+    (tmp_path / "run/result.json").unlink()  # as if it had been stopped
+    with pytest.raises(ConfigError, match="other footage"):
+        learn(streets, tmp_path / "run", settings(), depth=False)
+
+
+def test_scores_may_be_refined_by_the_crf(streets: Path, tmp_path: Path) -> None:
+    config = settings("fit.steps=2", "crf=true")
+    result = learn(streets, tmp_path / "run", config, labels=streets, space="cityscapes_7")
+    assert 0 <= result.metrics["miou"] <= 1
+
+
 def test_any_timm_vit_gives_a_network_that_labelling_takes(streets: Path, tmp_path: Path) -> None:
     name = "vit_tiny_patch16_224"
     state = timm.create_model(name, num_classes=0).state_dict()

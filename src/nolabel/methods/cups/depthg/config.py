@@ -23,6 +23,8 @@ class BackboneConfig(Config):
     """Checkpoint file, or its name in the registry."""
     scale: float = Field(1.0, gt=0, le=4)
     """timm models: images are resized by this first."""
+    half_precision: bool = False
+    """Compute features in bfloat16; not for ``embedded``."""
 
 
 class CropConfig(Config):

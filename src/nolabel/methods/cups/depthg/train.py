@@ -40,7 +40,7 @@ from nolabel.methods.cups.depthg.probes import (
 from nolabel.methods.cups.depthg.sampling import farthest_coordinates, uniform_coordinates
 from nolabel.methods.cups.pseudo_label_config import SemanticConfig
 from nolabel.methods.cups.semantic_model import load_features, weights_hash
-from nolabel.models.features import CodeNetwork, FeatureExtractor
+from nolabel.models.features import CodeNetwork, FeatureExtractor, HalfPrecision
 
 __all__ = ["SemanticTraining", "backbone_of", "train_on", "train_semantics"]
 
@@ -76,7 +76,8 @@ class SemanticTraining(TrainingTask):
     def networks(self) -> dict[str, nn.Module]:
         """Build the heads; the backbone is frozen, comes from its file, and stays out of the checkpoints."""
         config = self.config
-        self.network = CodeNetwork(self.extractor, config.dim, config.clusters)
+        exact = self.extractor.extractor if isinstance(self.extractor, HalfPrecision) else self.extractor
+        self.network = CodeNetwork(exact, config.dim, config.clusters)
         classes = None
         if self.labels is not None and self.labels.train is not None:
             classes = self.labels.train.space.num_classes
@@ -256,6 +257,7 @@ class SemanticTraining(TrainingTask):
     def state_dict(self) -> dict[str, Any]:
         """Return running means and the best weights so far."""
         return {
+            "data": self.dataset.cache.name,
             "done": self.done,
             "cluster_loss": self.cluster_loss,
             "shares": self.shares,
@@ -263,7 +265,16 @@ class SemanticTraining(TrainingTask):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take :meth:`state_dict` back."""
+        """Take :meth:`state_dict` back.
+
+        Raises:
+            ConfigError: the run was begun with other footage or other features.
+        """
+        if state["data"] != self.dataset.cache.name:
+            raise ConfigError(
+                f"the run in {self.out} was begun with other footage, backbone weights or labels",
+                hint="choose another --out, or remove that folder",
+            )
         self.done, self.best = state["done"], state["best"]
         self.cluster_loss, self.shares = state["cluster_loss"], state["shares"]
 
@@ -286,9 +297,13 @@ def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtr
             f"the backbone {settings.name!r} needs weights",
             hint="give --backbone-weights FILE, or use --backbone embedded, which needs none",
         )
-    return load_features(
-        SemanticConfig(features=settings.name, weights=settings.weights, scale=settings.scale), device
+    wanted = SemanticConfig(
+        features=settings.name,
+        weights=settings.weights,
+        scale=settings.scale,
+        half_precision=settings.half_precision,
     )
+    return load_features(wanted, device)
 
 
 def train_semantics(
@@ -408,8 +423,7 @@ def _cache_key(frames: Frames, config: DepthGConfig, labels: LabelledFrames | No
     train = None if labels is None else labels.train
     parts = (
         frames.fingerprint,
-        config.backbone.name,
-        str(config.backbone.scale),
+        config.backbone.model_copy(update={"weights": None}).model_dump_json(),
         weights_hash(config.backbone.weights),
         config.crops.model_dump_json(exclude={"cache", "cache_limit"}),
         str(config.reference_compat),
