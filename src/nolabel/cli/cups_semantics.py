@@ -40,7 +40,7 @@ def train_semantics(
     """Learn semantics for your footage from frozen features and depth (DepthG), without labels."""
     from nolabel.config import load_config
     from nolabel.methods.cups.depthg.config import DepthGConfig
-    from nolabel.methods.cups.depthg.train import train_on
+    from nolabel.methods.cups.depthg.run import train_on
 
     chosen = {
         "backbone.name": backbone,

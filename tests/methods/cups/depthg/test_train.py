@@ -15,7 +15,8 @@ from nolabel.engine import fit as loop
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.depthg.config import DepthGConfig
 from nolabel.methods.cups.depthg.model_file import SEMANTICS_FILE, load_semantics
-from nolabel.methods.cups.depthg.train import SemanticTraining, train_on
+from nolabel.methods.cups.depthg.run import train_on
+from nolabel.methods.cups.depthg.train import SemanticTraining
 from nolabel.methods.cups.pseudo_label_config import SemanticConfig
 from nolabel.methods.cups.semantic_model import load_model
 from nolabel.models.features import CodeNetwork, DinoViT

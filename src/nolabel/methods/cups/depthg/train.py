@@ -1,13 +1,10 @@
-"""Learn semantics for new footage: a head that distils frozen features and depth into codes, and their clusters.
+"""Train a head that distils frozen features and depth into codes, and the clusters of these codes.
 
-DepthG (Sick et al., CVPR 2024), as CUPS trains it (spec cups_pseudo 11). The run folder ends with
-``semantics.safetensors``, which ``nolabel cups pseudo-label --features depthg`` takes.
+DepthG (Sick et al., CVPR 2024), as CUPS trains it (spec cups_pseudo 11.2).
 """
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from nolabel.engine.fit import FitResult, TrainingTask, fit
+from nolabel.engine.fit import TrainingTask
 from nolabel.engine.seeding import generator_of
-from nolabel.errors import ConfigError, WeightsError
+from nolabel.errors import ConfigError
 from nolabel.methods.cups.depthg.config import DepthGConfig
-from nolabel.methods.cups.depthg.crops import CropDataset, CropSample, prepare_crops
-from nolabel.methods.cups.depthg.frames import Frames, open_frames
-from nolabel.methods.cups.depthg.labelled import LabelledFrames, open_labelled_frames
+from nolabel.methods.cups.depthg.crops import CropDataset, CropSample
+from nolabel.methods.cups.depthg.labelled import LabelledFrames
 from nolabel.methods.cups.depthg.losses import (
     CorrelationLosses,
     Shifts,
@@ -38,11 +34,9 @@ from nolabel.methods.cups.depthg.probes import (
     score_semantics,
 )
 from nolabel.methods.cups.depthg.sampling import farthest_coordinates, uniform_coordinates
-from nolabel.methods.cups.pseudo_label_config import SemanticConfig
-from nolabel.methods.cups.semantic_model import load_features, weights_hash
 from nolabel.models.features import CodeNetwork, FeatureExtractor, HalfPrecision
 
-__all__ = ["SemanticTraining", "backbone_of", "train_on", "train_semantics"]
+__all__ = ["SemanticTraining"]
 
 AVERAGING = 0.99  # of the smoothed cluster loss and of the clusters' sizes
 CALIBRATION_CROPS = 64
@@ -102,6 +96,11 @@ class SemanticTraining(TrainingTask):
         return self.dataset
 
     # --- a step -----------------------------------------------------------------------------------------------
+
+    def before_step(self, step: int) -> None:
+        """Remove what a former run left, so that an unfinished run is never taken for a finished one."""
+        if step == 0 and self.fabric.global_rank == 0:
+            (self.out / SEMANTICS_FILE).unlink(missing_ok=True)
 
     def training_step(self, batch: CropSample, step: int) -> dict[str, Tensor]:
         """Return the weighted losses and what is worth watching."""
@@ -277,159 +276,6 @@ class SemanticTraining(TrainingTask):
             )
         self.done, self.best = state["done"], state["best"]
         self.cluster_loss, self.shares = state["cluster_loss"], state["shares"]
-
-
-def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtractor:
-    """Load the frozen features.
-
-    Raises:
-        ConfigError: the backbone is itself learnt semantics.
-        WeightsError: weights are missing or do not fit.
-    """
-    settings = config.backbone
-    if settings.name == "depthg":
-        raise ConfigError(
-            "backbone.name=depthg: this is what training makes",
-            hint="name its features: dino, embedded or a timm model",
-        )
-    if settings.name != "embedded" and settings.weights is None:
-        raise WeightsError(
-            f"the backbone {settings.name!r} needs weights",
-            hint="give --backbone-weights FILE, or use --backbone embedded, which needs none",
-        )
-    wanted = SemanticConfig(
-        features=settings.name,
-        weights=settings.weights,
-        scale=settings.scale,
-        half_precision=settings.half_precision,
-    )
-    return load_features(wanted, device)
-
-
-def train_semantics(
-    frames: Frames,
-    out: Path,
-    config: DepthGConfig,
-    *,
-    labels: LabelledFrames | None = None,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> FitResult:
-    """Learn semantics for some footage and leave ``semantics.safetensors`` in the run folder.
-
-    Features, depths and neighbours are kept in ``out/cache``; runs with other losses or steps use them again.
-
-    Args:
-        frames: the footage.
-        out: run folder; an unfinished run in it is continued exactly.
-        config: settings.
-        labels: for scores, a linear probe and ``choose=miou``; never needed.
-        overwrite: start anew where a run with other settings was.
-        progress: show progress on standard error.
-
-    Raises:
-        ConfigError: a setting needs labels, or the folder holds a run with other settings.
-        DataError: there are too few frames.
-        WeightsError: the backbone's weights are missing or do not fit.
-    """
-    if config.choose == "miou" and labels is None:
-        raise ConfigError(
-            "choose=miou needs labels", hint="give --labels, or use choose=last, which needs none"
-        )
-    device = _device(config)
-    extractor = backbone_of(config, device)
-    if progress and config.depth.weight and not frames.has_depth:
-        print("no stereo and no depth maps: training without the depth term", file=sys.stderr)
-    dataset = prepare_crops(
-        frames,
-        extractor,
-        config.crops,
-        out / "cache" / _cache_key(frames, config, labels),
-        config.positives,
-        device=device,
-        label_of=None if labels is None else labels.label_of(),
-        reference_compat=config.reference_compat,
-        progress=progress,
-    )
-    facts = {"frames": len(dataset.places), "depth": frames.has_depth, "seed": config.fit.seed}
-    task = SemanticTraining(
-        dataset, extractor, config, out, has_depth=frames.has_depth, labels=labels, facts=facts
-    )
-    return fit(task, config.fit, out, settings=config, overwrite=overwrite, progress=progress)
-
-
-def train_on(
-    data: str | Path,
-    out: Path,
-    config: DepthGConfig,
-    *,
-    depth: Path | None = None,
-    split: str = "train",
-    scale: float | None = None,
-    labels: str | Path | None = None,
-    label_split: str = "val",
-    space: str = "cityscapes_27",
-    overwrite: bool = False,
-    progress: bool = True,
-) -> FitResult:
-    """Open footage and labels and learn from the footage; see :func:`train_semantics`.
-
-    Args:
-        data: stereo video, a folder of images, or a video.
-        out: run folder.
-        config: settings.
-        depth: folder of depth maps, for images.
-        split: part of a Cityscapes data set.
-        scale: stereo: size factor of images; the layout's own by default.
-        labels: labelled images, for scores.
-        label_split: part of them to score on.
-        space: label space of the scores.
-        overwrite: start anew where a run with other settings was.
-        progress: show progress on standard error.
-    """
-    device = _device(config)
-    extractor = backbone_of(config, device)
-    options = {} if scale is None else {"scale": scale, "crop": None}
-    frames = open_frames(
-        data,
-        config.motion,
-        out / "cache" / "depth",
-        device,
-        depth=depth,
-        split=split,
-        wants_geometry=extractor.uses_geometry,
-        **options,
-    )
-    labelled = None
-    if labels is not None:
-        labelled = open_labelled_frames(
-            labels,
-            config,
-            out / "cache" / "depth",
-            device,
-            split=label_split,
-            space=space,
-            wants_geometry=extractor.uses_geometry,
-        )
-    return train_semantics(frames, out, config, labels=labelled, overwrite=overwrite, progress=progress)
-
-
-def _device(config: DepthGConfig) -> str:
-    return "cuda" if config.fit.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
-
-
-def _cache_key(frames: Frames, config: DepthGConfig, labels: LabelledFrames | None) -> str:
-    """Name of the cache of exactly these frames, features and labels."""
-    train = None if labels is None else labels.train
-    parts = (
-        frames.fingerprint,
-        config.backbone.model_copy(update={"weights": None}).model_dump_json(),
-        weights_hash(config.backbone.weights),
-        config.crops.model_dump_json(exclude={"cache", "cache_limit"}),
-        str(config.reference_compat),
-        "" if train is None else f"{train.root.resolve()} {train.split} {train.space.name} {train.scale}",
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
