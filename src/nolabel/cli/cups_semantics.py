@@ -16,6 +16,9 @@ def train_semantics(
     depth: Annotated[
         Path | None, typer.Option(help="Depth maps of images (PNG, brighter = farther); stereo needs none.")
     ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Stereo: calibration file, where the data folder has none.")
+    ] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Frozen features: embedded, dino, or a timm model.")
     ] = None,
@@ -60,6 +63,7 @@ def train_semantics(
         out,
         config,
         depth=depth,
+        calibration=calibration,
         split=split,
         scale=scale,
         labels=labels,

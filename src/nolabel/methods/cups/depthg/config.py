@@ -48,7 +48,8 @@ class TermConfig(Config):
     weight: float = Field(ge=0)
     """Of the term in the sum."""
     shift: float | None
-    """Correlation that neither attracts nor repels; null: the mean correlation of the term over the first crops."""
+    """Correlation that neither attracts nor repels; null: measured on the data, so that a fixed share of the pairs
+    attracts (depth: 0)."""
 
 
 class DepthGConfig(Config):

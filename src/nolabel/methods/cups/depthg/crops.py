@@ -93,7 +93,7 @@ def central_square(maps: Tensor, side: int, mode: str = "bilinear") -> Tensor:
     size = [side * length // min(height, width) for length in (height, width)]
     if size != [height, width]:
         smooth = {"antialias": True, "align_corners": False} if mode == "bilinear" else {}
-        maps = F.interpolate(maps, size=size, mode=mode, **smooth)  # type: ignore[arg-type]
+        maps = F.interpolate(maps, size=size, mode=mode, **smooth)
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     return maps[..., top : top + side, left : left + side]
 
@@ -156,10 +156,9 @@ class CropDataset(Dataset[CropSample]):
             stored = np.load(_feature_file(self.cache, self.places[frame]), mmap_mode="r")
             return torch.from_numpy(np.array(stored[crop]))
         image = self.frames.image(self.places[frame])
-        box = five_crops(*image.shape[-2:], self.config.size)[crop]
-        return central_square(
-            box.cut(image, (image.shape[-2], image.shape[-1]))[None], self.config.side, self.mode
-        )[0]
+        size = (image.shape[-2], image.shape[-1])
+        box = five_crops(size[0], size[1], self.config.size)[crop]
+        return central_square(box.cut(image, size)[None], self.config.side, self.mode)[0]
 
 
 def evenly(count: int, most: int | None) -> list[int]:
@@ -281,7 +280,7 @@ class _CropMaker:
             with atomic_path(_feature_file(self.cache, place)) as path, path.open("wb") as file:
                 np.save(file, features.half().cpu().numpy())
         with atomic_path(_small_file(self.cache, place)) as path, path.open("wb") as file:
-            np.savez(file, **small)  # type: ignore[arg-type]
+            np.savez(file, **small)
 
 
 def _depth_cells(depth: Tensor, grid: int) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -167,7 +167,7 @@ def open_frames(
     depth: Path | None = None,
     split: str = "train",
     wants_geometry: bool = False,
-    **options: object,
+    **options: Any,
 ) -> Frames:
     """Open stereo video, a folder of images or a video as frames.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -110,6 +111,7 @@ def train_on(
     config: DepthGConfig,
     *,
     depth: Path | None = None,
+    calibration: Path | None = None,
     split: str = "train",
     scale: float | None = None,
     labels: str | Path | None = None,
@@ -125,6 +127,7 @@ def train_on(
         out: run folder.
         config: settings.
         depth: folder of depth maps, for images.
+        calibration: stereo: calibration file, where the data folder has none.
         split: part of a Cityscapes data set.
         scale: stereo: size factor of images; the layout's own by default.
         labels: labelled images, for scores.
@@ -135,7 +138,9 @@ def train_on(
     """
     device = _device(config)
     extractor = backbone_of(config, device)
-    options = {} if scale is None else {"scale": scale, "crop": None}
+    options: dict[str, Any] = {} if scale is None else {"scale": scale, "crop": None}
+    if calibration is not None:
+        options["calibration"] = calibration
     frames = open_frames(
         data,
         config.motion,
