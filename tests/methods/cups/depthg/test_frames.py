@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from nolabel.errors import ConfigError
-from nolabel.methods.cups.depthg import frames as module
+from nolabel.methods.cups import motion_source
 from nolabel.methods.cups.depthg.frames import StereoFrames, open_frames
 from nolabel.methods.cups.pseudo_label_config import MotionConfig
 from nolabel.structures import StereoCalibration
@@ -41,7 +41,7 @@ def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture = random.integers(0, 255, (48, 96, 3), dtype=np.uint8)
             Image.fromarray(picture).save(root / side / f"{number:04d}.png")
     StereoCalibration(FOCAL, FOCAL, 48.0, 24.0, BASELINE, 10.0).to_yaml(root / "calibration.yaml")
-    monkeypatch.setattr(module, "load_motion", lambda config, device: KnownDisparity())
+    monkeypatch.setattr(motion_source, "load_motion", lambda config, device: KnownDisparity())
     KnownDisparity.calls = 0
     return root
 
