@@ -95,6 +95,9 @@ class DepthGConfig(Config):
     """Centre feature correlations at each place."""
     centre_features: bool = False
     """Subtract the mean feature of the data before correlating: for features that share a large common part."""
+    lift: float = Field(0.0, ge=0)
+    """Constant appended to features before correlating, in units of their usual length: above 0, correlations follow
+    distances rather than directions, as hand-made descriptors need it."""
     learning_rate: float = Field(5e-4, gt=0)
     """Of Adam for the head."""
     probe_learning_rate: float = Field(5e-3, gt=0)

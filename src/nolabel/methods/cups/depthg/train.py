@@ -42,7 +42,7 @@ AVERAGING = 0.99  # of the smoothed cluster loss and of the clusters' sizes
 # Shifts that are left to the data: the share of the pairs whose codes are pushed apart, in one crop (or with a
 # neighbour), and with any other crop. Chosen on streets of the procedural world with the embedded features.
 CALIBRATION_CROPS = 64
-ATTRACTED, REPELLED = 0.5, 0.65
+REPELLED_WITHIN, REPELLED_ACROSS = 0.5, 0.65
 USED_SHARE = 1e-3  # a cluster with a smaller share of the cells counts as dead
 
 
@@ -91,7 +91,7 @@ class SemanticTraining(TrainingTask):
         if heads.linear is not None:
             optimizers["linear"] = torch.optim.Adam(heads.linear.parameters(), lr=config.probe_learning_rate)
         self.extractor.to(self.fabric.device)
-        self.centre, self.shifts = self._calibrate()
+        self._calibrate()
         return optimizers
 
     def train_dataset(self) -> Dataset:
@@ -130,6 +130,13 @@ class SemanticTraining(TrainingTask):
     def _features(self, view: Tensor) -> Tensor:
         return view.float() if self.dataset.cached else self.extractor(view).float()
 
+    def _comparable(self, features: Tensor) -> Tensor:
+        """Features as they are correlated: without their common part, and lifted."""
+        features = features - self.centre
+        if self.lift == 0:
+            return features
+        return torch.cat([features, torch.full_like(features[:, :1], self.lift)], dim=1)
+
     def _correlations(
         self, features: tuple[Tensor, Tensor], codes: tuple[Tensor, Tensor], batch: CropSample, step: int
     ) -> CorrelationLosses:
@@ -141,7 +148,7 @@ class SemanticTraining(TrainingTask):
             [torch.randperm(count, generator=generator) for _ in range(config.negatives)]
         )
         return correlation_losses(
-            (features[0] - self.centre, features[1] - self.centre),
+            (self._comparable(features[0]), self._comparable(features[1])),
             codes,
             batch["depth"] if self.uses_depth else None,
             (places[0], places[1]),
@@ -174,31 +181,34 @@ class SemanticTraining(TrainingTask):
         self.done = step + 1
 
     @torch.no_grad()
-    def _calibrate(self) -> tuple[Tensor, Shifts]:
-        """The common part of all features, and shifts that were left to the data; a function of data and seed."""
+    def _calibrate(self) -> None:
+        """Measure the features' common part and length, and the shifts that are left to the data.
+
+        All are functions of data and seed, so a run that goes on measures the same.
+        """
         config, dataset, device = self.config, self.dataset, self.fabric.device
+        self.centre = torch.zeros(1, self.extractor.channels, 1, 1, device=device)
+        self.lift = 0.0
+        given = (config.intra.shift, config.inter.shift, config.negative.shift)
+        if not (config.centre_features or config.lift or None in given):
+            self.shifts = Shifts(*(shift or 0.0 for shift in (*given, config.depth.shift)))
+            return
         generator = generator_of(config.fit.seed, "calibration")
         chosen = torch.randperm(len(dataset), generator=generator)[:CALIBRATION_CROPS].tolist()
-        centre = torch.zeros(1, self.extractor.channels, 1, 1, device=device)
-        if config.centre_features:
-            means = torch.stack([dataset.small(index)["mean"] for index in chosen])
-            centre = means.mean(dim=0)[None, :, None, None].to(device)
-        given = (config.intra.shift, config.inter.shift, config.negative.shift, config.depth.shift or 0.0)
-        if all(shift is not None for shift in given):
-            return centre, Shifts(*(float(shift or 0.0) for shift in given))
         partners = [int(dataset.positives[index, 0]) for index in chosen]
         views, near = (
-            torch.cat([self._features(dataset.view(index).to(device)[None]) for index in indices]) - centre
+            torch.cat([self._features(dataset.view(index).to(device)[None]) for index in indices])
             for indices in (chosen, partners)
         )
+        if config.centre_features:
+            self.centre = views.mean(dim=(0, 2, 3), keepdim=True)
+        self.lift = config.lift * float((views - self.centre).square().sum(dim=1).mean().sqrt())
         places = uniform_coordinates(len(views), config.samples, generator, device)
-        here, there = sample_at(views, places), sample_at(near, places)
-        others = ((here, ATTRACTED), (there, ATTRACTED), (here.roll(1, dims=0), REPELLED))
-        measured = [
-            float(correlate(here, other).flatten().float().quantile(share)) for other, share in others
-        ]
-        measured.append(0.0)
-        return centre, Shifts(*(m if g is None else g for g, m in zip(given, measured, strict=True)))
+        here, there = (sample_at(self._comparable(maps), places) for maps in (views, near))
+        others = ((here, REPELLED_WITHIN), (there, REPELLED_WITHIN), (here.roll(1, dims=0), REPELLED_ACROSS))
+        measured = [float(correlate(here, other).flatten().quantile(share)) for other, share in others]
+        shifts = [found if shift is None else shift for shift, found in zip(given, measured, strict=True)]
+        self.shifts = Shifts(*shifts, config.depth.shift or 0.0)
 
     # --- looking, choosing, writing ---------------------------------------------------------------------------
 
