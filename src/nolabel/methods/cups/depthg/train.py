@@ -207,8 +207,10 @@ class SemanticTraining(TrainingTask):
         here, there = (sample_at(self._comparable(maps), places) for maps in (views, near))
         others = ((here, REPELLED_WITHIN), (there, REPELLED_WITHIN), (here.roll(1, dims=0), REPELLED_ACROSS))
         measured = [float(correlate(here, other).flatten().quantile(share)) for other, share in others]
-        shifts = [found if shift is None else shift for shift, found in zip(given, measured, strict=True)]
-        self.shifts = Shifts(*shifts, config.depth.shift or 0.0)
+        intra, inter, negative = (
+            found if shift is None else shift for shift, found in zip(given, measured, strict=True)
+        )
+        self.shifts = Shifts(intra, inter, negative, config.depth.shift or 0.0)
 
     # --- looking, choosing, writing ---------------------------------------------------------------------------
 
