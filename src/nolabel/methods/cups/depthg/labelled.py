@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -101,6 +102,7 @@ def open_labelled_frames(
         )
         places = {name: index for index, name in enumerate(views.names)}
 
+        @lru_cache(maxsize=1000)  # scored again and again
         def geometry_of(name: str) -> SceneGeometry | None:
             return views.read(places[name]).geometry if name in places else None
 
