@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nolabel.cli import cups, prepare
-from nolabel.cli.data import datasets, doctor
+from nolabel.cli.data import datasets, doctor, export
 from nolabel.cli.demo import demo
 from nolabel.cli.weights import convert
 from nolabel.cli.world import world
@@ -33,6 +33,7 @@ app.command()(world)
 app.command()(doctor)
 app.command()(datasets)
 app.command()(convert)
+app.command()(export)
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(cups.app, name="cups")
 

@@ -1,4 +1,4 @@
-"""``nolabel doctor`` and ``nolabel datasets``."""
+"""``nolabel doctor``, ``nolabel datasets`` and ``nolabel export``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["datasets", "doctor"]
+__all__ = ["datasets", "doctor", "export"]
 
 
 def doctor(
@@ -56,3 +56,23 @@ def datasets(
         typer.echo(f"{folder}: {known.name}: {', '.join(shown)}")
     if not found:
         typer.echo(f"no known data set in {root} or its subfolders; `nolabel datasets` shows the layouts")
+
+
+def export(
+    labels: Annotated[Path, typer.Argument(help="Folder of `cups pseudo-label` or `cups predict`.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the result.")],
+    save: Annotated[
+        str,
+        typer.Option(
+            help="What to write, separated by commas: coco, instances, cityscapes, labels, overlay, gallery.",
+            metavar="KIND,...",
+        ),
+    ] = "coco",
+    split: Annotated[str, typer.Option(help="Split in the names of Cityscapes' folders.")] = "train",
+) -> None:
+    """Write pseudo-labels or predictions as other trainers read them: COCO panoptic, COCO detection, Cityscapes."""
+    from nolabel.methods.cups.export import export_labels
+
+    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
+    written = export_labels(labels, out, kinds, split=split)
+    typer.echo(f"files in {out}: {', '.join(f'{count} {kind}' for kind, count in written.items())}")

@@ -35,7 +35,7 @@ def to_image(source: Any) -> Tensor:
         DataError: the file cannot be read, or the shape or the values are not those of an image.
     """
     if isinstance(source, str | Path):
-        return torch.as_tensor(read_image(source))
+        return read_image(source).as_subclass(Tensor)
     if isinstance(source, Image.Image):
         source = _pixels(source)
     try:

@@ -131,7 +131,7 @@ def _word_tables() -> tuple[Words, Words]:
         return words
 
     half = np.arange(65536, dtype=np.uint32)
-    return after_four(half << 16), after_four(half)
+    return after_four(half << np.uint32(16)), after_four(half)
 
 
 def _zeros_operator(count: int) -> Words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ FORMATS: dict[str, str] = {
     "labels": "<name>_semantic.png (8 bit, with palette) and <name>_instance.png (16 bit, 0 = none)",
     "instances": "detection.json: COCO detection with run-length encoded masks and scores",
     "coco": "panoptic.json and panoptic/<name>.png: COCO panoptic, all images in one file",
-    "cityscapes": "cityscapes/<name>_labelIds.png and _instanceIds.png, coded as Cityscapes' gtFine",
+    "cityscapes": "gtFine/<split>/<city>/<name>_gtFine_labelIds.png and _instanceIds.png, Cityscapes' codes",
     "overlay": "overlay/<name>.jpg: classes, objects and names over the image",
     "video": "<sequence>.mp4: the overlays as a video",
     "gallery": "index.html: one page to look through, complete in itself",
@@ -67,6 +68,7 @@ class PanopticFiles:
         total: how many images there will be: the gallery shows up to 60 of them, evenly spread.
         title: heading of the gallery.
         fps: frames per second of videos.
+        split: of Cityscapes' folders.
 
     Attributes:
         written: format -> number of files so far.
@@ -81,8 +83,9 @@ class PanopticFiles:
         total: int,
         title: str = "Panoptic predictions",
         fps: float = 10.0,
+        split: str = "val",
     ) -> None:
-        self.out, self.space, self.total, self.fps = Path(out), space, total, fps
+        self.out, self.space, self.total, self.fps, self.split = Path(out), space, total, fps, split
         self.formats = check_formats(formats, space)
         self.written: Counter[str] = Counter()
         self._index = 0
@@ -109,8 +112,8 @@ class PanopticFiles:
     def add(
         self,
         name: str,
-        image: Tensor,
         result: PanopticMap,
+        image: Tensor | None = None,
         *,
         file_name: str | None = None,
         sequence: str = "video",
@@ -120,8 +123,8 @@ class PanopticFiles:
 
         Args:
             name: what its files are called; unique.
-            image: (3, H, W) in [0, 1]; shown at the size of the result.
-            result: the prediction.
+            result: the prediction or label.
+            image: (3, H, W) in [0, 1], shown at the size of the result; without it, pictures are drawn on grey.
             file_name: the picture's own file, for COCO's ``images``.
             sequence: name of the video it belongs to; another one than before ends the video before.
             formats: a part of the chosen formats, where not all apply to this image.
@@ -136,7 +139,7 @@ class PanopticFiles:
         self._count(result)
         shown = "gallery" in chosen and self._is_shown()
         if {"overlay", "video"} & chosen or shown:
-            self._draw(name, image, result, chosen, sequence, shown)
+            self._draw(name, result, image, chosen, sequence, shown)
         self._index += 1
 
     def _labels(self, name: str, result: PanopticMap) -> None:
@@ -146,22 +149,30 @@ class PanopticFiles:
         self.written["labels"] += 2
 
     def _cityscapes(self, name: str, result: PanopticMap) -> None:
-        folder, table = self.out / "cityscapes", cityscapes_label_ids(self.space)
-        write_png(folder / f"{name}_labelIds.png", table[result.semantic.numpy()])
-        write_png(folder / f"{name}_instanceIds.png", result.cityscapes_ids().numpy().astype(np.uint16))
+        """Name the files as Cityscapes does; images of other data sets lie in a city called ``images``."""
+        stem = name.removesuffix("_leftImg8bit")
+        frame = re.fullmatch(r"(.+)_\d{6}_\d{6}", stem)
+        folder = self.out / "gtFine" / self.split / (frame.group(1) if frame else "images")
+        table = cityscapes_label_ids(self.space)
+        write_png(folder / f"{stem}_gtFine_labelIds.png", table[result.semantic.numpy()])
+        write_png(
+            folder / f"{stem}_gtFine_instanceIds.png", result.cityscapes_ids().numpy().astype(np.uint16)
+        )
         self.written["cityscapes"] += 2
 
     def _draw(
         self,
         name: str,
-        image: Tensor,
         result: PanopticMap,
+        image: Tensor | None,
         chosen: set[Format],
         sequence: str,
         shown: bool,
     ) -> None:
+        height, width = result.size
+        grey = np.full((height, width, 3), 128, np.uint8)
         picture = panoptic_overlay(
-            resize(image, height=result.size[0], width=result.size[1]),
+            grey if image is None else resize(image, height=height, width=width),
             result.semantic,
             result.instance,
             self.space,

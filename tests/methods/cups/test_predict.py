@@ -112,7 +112,9 @@ def test_a_folder_becomes_files_other_tools_read(
     assert torch.equal(back["frame_1"].semantic, expected.semantic)
     labels = np.asarray(Image.open(out / "frame_1_semantic.png"))
     assert np.array_equal(labels, expected.semantic.numpy())
-    coded = torch.from_numpy(np.asarray(Image.open(out / "cityscapes/frame_1_instanceIds.png")).astype(int))
+    coded = torch.from_numpy(
+        np.asarray(Image.open(out / "gtFine/val/images/frame_1_gtFine_instanceIds.png")).astype(int)
+    )
     assert torch.equal(coded, expected.cityscapes_ids())
     dataset = CocoPanoptic(out / "panoptic.json", folder)
     assert torch.equal(torch.as_tensor(dataset[1]["semantic"]), expected.semantic)

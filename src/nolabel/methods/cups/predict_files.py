@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -18,7 +17,9 @@ from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, DataError, NolabelError
 from nolabel.methods.cups.model_file import CupsModel
 from nolabel.methods.cups.predict import PredictionOptions, equal_batches, predict_images
+from nolabel.methods.cups.prediction_folder import PREDICTIONS_FILE
 from nolabel.structures import ImageSample
+from nolabel.structures.coco import categories
 from nolabel.structures.files import write_json
 from nolabel.viz.panoptic_files import Format, PanopticFiles, check_formats
 
@@ -26,7 +27,6 @@ __all__ = ["IMAGE_FORMATS", "VIDEO_FORMATS", "PredictionSummary", "predict_to_fo
 
 IMAGE_FORMATS: tuple[Format, ...] = ("labels", "coco", "overlay", "gallery")
 VIDEO_FORMATS: tuple[Format, ...] = ("labels", "coco", "video", "gallery")
-CARD = "predictions.json"
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def predict_to_folder(
                 for (index, image), prediction in zip(batch, results, strict=True):
                     name, file_name = sequence.names[index], sequence.files[index]
                     result = prediction if tracker is None else tracker.update(prediction)
-                    files.add(name, image, result, file_name=file_name, sequence=sequence.name, formats=kinds)
+                    files.add(name, result, image, file_name=file_name, sequence=sequence.name, formats=kinds)
                     done.append({"name": name, "file": file_name, "size": list(result.size)})
                     bar.advance()
         if not done:
@@ -135,7 +135,7 @@ def _read(sequence: _Sequence, failed: list[tuple[str, str]], bar: Progress) -> 
     """Yield (position, image); an unreadable image is noted, an unreadable video frame ends its video."""
     for position, index in enumerate(sequence.indices):
         try:
-            yield position, torch.as_tensor(sequence.images[index]["image"])
+            yield position, sequence.images[index]["image"].as_subclass(Tensor)
         except NolabelError as error:
             failed.append((sequence.names[position], error.message))
             rest = len(sequence.names) - position if sequence.is_video else 1
@@ -228,6 +228,7 @@ def _write_card(
     card = {
         "model": None if model.source is None else model.source.name,
         "space": model.output_space.name,
+        "categories": categories(model.output_space),
         "confidence_threshold": model.network.config.confidence_threshold,
         "output_size": options.output_size,
         "max_side": options.max_side,
@@ -235,4 +236,4 @@ def _write_card(
         "images": done,
         "failed": [{"name": name, "error": error} for name, error in failed],
     }
-    write_json(out / CARD, card)
+    write_json(out / PREDICTIONS_FILE, card)

@@ -1,8 +1,8 @@
 """Predictions and pseudo-labels on disk, as a source for validation.
 
 Three kinds of folders: pseudo-labels (``<name>_semantic.png``, ``<name>_instance.png`` and the statistics of their
-classes), label maps of ``nolabel cups predict`` (the same files, and ``<name>_panoptic.json``), and a COCO panoptic
-JSON with its PNGs.
+classes), label maps of ``nolabel cups predict`` (the same files, and ``predictions.json``) or of ``result.save`` (with
+``<name>_panoptic.json``), and a COCO panoptic JSON with its PNGs.
 """
 
 from __future__ import annotations
@@ -34,10 +34,19 @@ from nolabel.methods.cups.statistics import (
 )
 from nolabel.structures import LabelledSample
 
-__all__ = ["FolderClusters", "cluster_ranks", "label_clusters", "label_split", "open_predictions"]
+__all__ = [
+    "FolderClusters",
+    "cluster_ranks",
+    "label_clusters",
+    "label_split",
+    "open_predictions",
+    "read_pair",
+]
 
 VOID = 255
 _PANOPTIC_SUFFIX = "_panoptic.json"
+PREDICTIONS_FILE = "predictions.json"
+"""Written by ``nolabel cups predict``: its ``categories`` say what the labels of the folder mean."""
 _HELP = (
     "give a folder of <name>_semantic.png and <name>_instance.png (pseudo-labels, or `nolabel cups predict`), or one "
     "with a COCO panoptic JSON and its PNGs"
@@ -52,7 +61,7 @@ def cluster_ranks(split: ThingStuffSplit) -> Tensor:
 
 def label_clusters(folder: Path, name: str, split: ThingStuffSplit) -> Tensor:
     """Return the (H, W, 2) pseudo-label of a frame, numbered like a network's clusters."""
-    ids = _read_pair(folder, name)
+    ids = read_pair(folder, name)
     return torch.stack([cluster_ranks(split)[ids[..., 0]], ids[..., 1]], dim=-1)
 
 
@@ -156,7 +165,11 @@ def open_predictions(
         readers = {stem: partial(label_clusters, folder, stem, split) for stem in stems}
         count = len(split.stuff) + len(split.things)
         return FolderClusters(readers, len(split.stuff), count, None, {"source": "pseudo-labels"})
-    raw: dict[str, Reader] = {stem: partial(_read_pair, folder, stem) for stem in stems}
+    raw: dict[str, Reader] = {stem: partial(read_pair, folder, stem) for stem in stems}
+    if (folder / PREDICTIONS_FILE).is_file():
+        written = read_json(folder / PREDICTIONS_FILE)["categories"]
+        categories = [(entry["name"], bool(entry["isthing"])) for entry in written]
+        return _named(raw, categories, space, {"source": "predictions"})
     described = next((p for s in stems if (p := folder / f"{s}{_PANOPTIC_SUFFIX}").is_file()), None)
     if described is None:
         facts = {"source": f"label maps, taken as classes of {space.name}"}
@@ -231,7 +244,12 @@ def _ranks(order: Sequence[int]) -> Tensor:
     return table
 
 
-def _read_pair(folder: Path, stem: str) -> Tensor:
+def read_pair(folder: Path, stem: str) -> Tensor:
+    """Read (class, instance) of a label, (H, W, 2) int64.
+
+    Raises:
+        DataError: a file is missing or damaged, or their sizes differ.
+    """
     semantic = torch.from_numpy(read_labels(folder / f"{stem}{SEMANTIC_SUFFIX}").astype(np.int64))
     instance = torch.from_numpy(read_map(folder / f"{stem}{INSTANCE_SUFFIX}"))
     instance = instance[..., 0] if instance.ndim == 3 else instance
