@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.cups_fine_tune import fine_tune
 from nolabel.cli.cups_predict import predict
 from nolabel.cli.cups_pseudo_label import pseudo_label
 from nolabel.cli.cups_self_train import self_train
@@ -16,5 +17,6 @@ app.command("train-semantics")(train_semantics)
 app.command("pseudo-label")(pseudo_label)
 app.command()(train)
 app.command("self-train")(self_train)
+app.command("fine-tune")(fine_tune)
 app.command()(validate)
 app.command()(predict)

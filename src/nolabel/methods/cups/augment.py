@@ -6,6 +6,7 @@ step can be replayed. Targets keep their objects as id maps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ __all__ = [
     "crop",
     "draw_pastes",
     "flip_and_crop",
+    "flip_scale_and_crop",
     "photometric",
     "random_window",
     "resize",
@@ -68,6 +70,16 @@ def random_window(
     return crop(image, target, top, left, size)
 
 
+def random_flip(
+    image: Tensor, target: PanopticTarget, generator: torch.Generator
+) -> tuple[Tensor, PanopticTarget]:
+    """Mirror image and labels left to right with probability 0.5."""
+    if float(torch.rand((), generator=generator)) >= 0.5:
+        return image, target
+    mirrored = keep_objects(target, target.instances.flip(-1), target.semantic.flip(-1), min_pixels=1)
+    return image.flip(-1), mirrored
+
+
 def flip_and_crop(
     image: Tensor, target: PanopticTarget, generator: torch.Generator, area: tuple[float, float] = (0.7, 1.0)
 ) -> tuple[Tensor, PanopticTarget]:
@@ -79,13 +91,40 @@ def flip_and_crop(
         generator: source of the four random numbers.
         area: range of the window's share of the image area.
     """
-    if float(torch.rand((), generator=generator)) < 0.5:
-        flipped = target.instances.flip(-1)
-        image = image.flip(-1)
-        target = keep_objects(target, flipped, target.semantic.flip(-1), min_pixels=1)
+    image, target = random_flip(image, target, generator)
     height, width = image.shape[-2:]
     image, target = random_window(image, target, uniform(generator, *area) ** 0.5, generator)
     return resize(image, target, (height, width))
+
+
+def flip_scale_and_crop(
+    image: Tensor,
+    target: PanopticTarget,
+    generator: torch.Generator,
+    scales: tuple[float, float],
+    size: tuple[int, int] | None = None,
+) -> tuple[Tensor, PanopticTarget]:
+    """Flip with probability 0.5, change the size, and cut a random window (label-efficient fine-tuning).
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        target: its labels.
+        generator: source of the random numbers.
+        scales: range of the size factor; its logarithm is drawn evenly, so that halving and doubling are as likely.
+        size: (height, width) of the window in pixels; where the scaled image is smaller, it stays whole. The size of
+            the image by default.
+    """
+    image, target = random_flip(image, target, generator)
+    height, width = image.shape[-2:]
+    scale = math.exp(uniform(generator, math.log(scales[0]), math.log(scales[1])))
+    scaled = max(1, round(height * scale)), max(1, round(width * scale))
+    window = [min(side, limit) for side, limit in zip(scaled, size or (height, width), strict=True)]
+    # The same window before resizing: no pixel is computed that the crop would throw away.
+    source = [max(1, round(side / scale)) for side in window]
+    top = int(uniform(generator, 0, height - source[0] + 1))
+    left = int(uniform(generator, 0, width - source[1] + 1))
+    image, target = crop(image, target, top, left, (source[0], source[1]))
+    return resize(image, target, (window[0], window[1]))
 
 
 def photometric(image: Tensor, generator: torch.Generator, blur: bool = True) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import pydantic
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from nolabel.config import Config
 from nolabel.data import CityscapesPanoptic, CityscapesStereoVideo
@@ -20,15 +19,16 @@ from nolabel.engine.progress import Progress
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cups.colour_baseline import ColourClusters
 from nolabel.methods.cups.demo_report import write_report
+from nolabel.methods.cups.labelled_images import LabelledImages
 from nolabel.methods.cups.model_file import CupsModel, load_model
+from nolabel.methods.cups.panoptic_training import run_training
 from nolabel.methods.cups.predict import predict_clusters
 from nolabel.methods.cups.prediction_folder import label_clusters
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
-from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
+from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset
 from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
 from nolabel.methods.cups.statistics import ThingStuffSplit
-from nolabel.methods.cups.targets import build_target
-from nolabel.methods.cups.train import NetworkTraining, TrainConfig, run_training, train
+from nolabel.methods.cups.train import NetworkTraining, TrainConfig, train
 from nolabel.metrics import PanopticQuality, PanopticScores
 from nolabel.structures.files import write_json
 from nolabel.world import Rig, WorldSettings, write_world
@@ -150,26 +150,6 @@ def render(out: Path, config: DemoConfig, workers: int) -> Path:
     return out
 
 
-class GroundTruthDataset(Dataset[TrainingSample]):
-    """Labelled images as training samples: every class of the space is a cluster of its own."""
-
-    def __init__(self, truth: CityscapesPanoptic) -> None:
-        self._truth = truth
-
-    def __len__(self) -> int:
-        return len(self._truth)
-
-    def __getitem__(self, index: int) -> TrainingSample:
-        sample = self._truth[index]
-        target = build_target(
-            torch.as_tensor(sample["semantic"]),
-            torch.as_tensor(sample["instance"]),
-            SPACE.things,
-            SPACE.stuff,
-        )
-        return TrainingSample(sample["name"], torch.as_tensor(sample["image"]), target)
-
-
 def train_both(
     dataset: PseudoLabelDataset, world: Path, out: Path, config: TrainConfig
 ) -> tuple[CupsModel, CupsModel]:
@@ -191,7 +171,7 @@ def train_both(
 
 def train_supervised(world: Path, out: Path, config: TrainConfig) -> None:
     """Train the same network with the same budget on ground truth."""
-    dataset = GroundTruthDataset(CityscapesPanoptic(world, "train", SPACE.name))
+    dataset = LabelledImages(CityscapesPanoptic(world, "train", SPACE.name))
     task = NetworkTraining(dataset, config, out, len(SPACE.things), len(SPACE.stuff))
     run_training(task, progress=False)
 

@@ -212,7 +212,14 @@ class SelfTraining(TrainingTask):
         with self.fabric.autocast():
             (prediction,) = self.student.predict([image])
         path = self.out / "pictures" / f"step_{step + 1:06d}.png"
-        draw_training_picture(path, self.model_of(self.student), image, target, prediction)
+        draw_training_picture(
+            path,
+            self.model_of(self.student),
+            image,
+            target,
+            prediction,
+            titles=("teacher's label", "student"),
+        )
 
 
 def self_train(

@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 import torch
-from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from nolabel.engine.fit import FitConfig, TrainingTask, fit
-from nolabel.engine.seeding import generator_of
+from nolabel.engine.fit import FitConfig
 from nolabel.errors import DataError
 from nolabel.methods.cups import augment
 from nolabel.methods.cups.batch_augmentation import (
     BatchAugmentationConfig,
+    Labelled,
     change_colours,
     change_size,
     paste_objects,
 )
 from nolabel.methods.cups.initial_weights import load_initial_weights
 from nolabel.methods.cups.label_source import record_source
-from nolabel.methods.cups.model_file import MODEL_FILE, CupsModel, load_model, save_model
-from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer, set_learning_rate
+from nolabel.methods.cups.model_file import CupsModel
+from nolabel.methods.cups.panoptic_training import (
+    PanopticTraining,
+    PanopticTrainingConfig,
+    Score,
+    run_training,
+)
 from nolabel.methods.cups.pseudo_label_dataset import PseudoLabelDataset, TrainingSample
 from nolabel.methods.cups.self_labels import confident_target, without_known
 from nolabel.methods.cups.statistics import ThingStuffSplit
-from nolabel.models.detection import RandomSampler
-from nolabel.models.panoptic import (
-    PanopticCascadeMaskRCNN,
-    PanopticConfig,
-    PanopticTarget,
-)
+from nolabel.models.panoptic import PanopticCascadeMaskRCNN, PanopticConfig
 
 __all__ = ["AugmentationConfig", "NetworkTraining", "TrainConfig", "train"]
 
@@ -50,7 +49,7 @@ class AugmentationConfig(BatchAugmentationConfig):
     """Predictions with a higher score are pasted."""
 
 
-class TrainConfig(OptimisationConfig):
+class TrainConfig(PanopticTrainingConfig):
     """Stage-2 training; the defaults are the published recipe."""
 
     fit: FitConfig = FitConfig(steps=8000, batch_size=16, seed=1996, clip_norm=1.0)
@@ -78,7 +77,7 @@ class TrainConfig(OptimisationConfig):
     """Changes to images and labels."""
 
 
-class NetworkTraining(TrainingTask):
+class NetworkTraining(PanopticTraining):
     """Stage 2 as the training loop sees it.
 
     Args:
@@ -100,82 +99,43 @@ class NetworkTraining(TrainingTask):
         num_stuff: int,
         class_weights: Sequence[float] | None = None,
         *,
-        score: Callable[[CupsModel], dict[str, float]] | None = None,
+        score: Score | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.out, self._dataset = config, out, dataset
-        self._score, self._facts = score, facts or {}
+        super().__init__(dataset, config, out, score=score, facts=facts)
+        self.config = config
         self._sizes = num_things, num_stuff, class_weights
         self._source: list[TrainingSample] | None = None
 
-    def networks(self) -> dict[str, nn.Module]:
-        """Build the one network."""
-        self.network = _build_network(self.config, *self._sizes)
-        return {"network": self.network}
+    def build(self) -> PanopticCascadeMaskRCNN:
+        """Return a new network for the clusters, or the one to start from."""
+        return _build_network(self.config, *self._sizes)
 
-    def optimizers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-        """Return the optimizer of the whole network."""
-        return {"network": make_optimizer(networks["network"], self.config)}
-
-    def before_step(self, step: int) -> None:
-        """Set the learning rate."""
-        set_learning_rate(self.optimizer["network"], self.config, step, self.config.fit.steps)
-
-    def after_step(self, step: int) -> None:
-        """Write the network once it is finished: before the last checkpoint, so that no kill can lose it."""
-        if step + 1 == self.config.fit.steps and self.fabric.global_rank == 0:
-            save_model(CupsModel(self.network), self.out / MODEL_FILE, steps=step + 1, **self._facts)
-
-    def validation(self) -> dict[str, float]:
-        """Score the network where labelled images were given."""
-        return {} if self._score is None else self._score(CupsModel(self.network))
-
-    def train_dataset(self) -> Dataset[TrainingSample]:
-        """Return the pseudo-labelled images."""
-        return self._dataset
-
-    def collate(self, samples: list[TrainingSample]) -> list[TrainingSample]:
-        """Keep a batch as a list: its images may differ in size."""
-        return samples
-
-    def training_step(self, batch: list[TrainingSample], step: int) -> dict[str, Tensor]:
-        """Augment the batch and return the losses by their official names."""
-        # The loop seeds every micro-batch of every process anew.
-        generator = generator_of(torch.initial_seed(), "augment")
-        device = self.network.pixel_mean.device
-        batch = [sample.to(device) for sample in batch]
-        images, targets = self._augment(batch, step, generator)
-        sampler = RandomSampler(generator_of(torch.initial_seed(), "boxes", device=device))
-        losses = self.modules["network"](images, targets, sampler=sampler)
-        self._source = self._discoveries(batch, step)
-        return {"loss": torch.stack(list(losses.values())).sum(), **losses}
-
-    def _augment(
-        self, batch: list[TrainingSample], step: int, generator: torch.Generator
-    ) -> tuple[list[Tensor], list[PanopticTarget]]:
+    def augment(self, batch: list[Labelled], step: int, generator: torch.Generator) -> list[Labelled]:
+        """Flip and crop, paste objects, change sizes and colours (spec cups_model 4.3 to 4.6)."""
         settings = self.config.augmentation
-        changed = [augment.flip_and_crop(s.image, s.target, generator, settings.crop_area) for s in batch]
+        changed = [
+            augment.flip_and_crop(image, target, generator, settings.crop_area) for image, target in batch
+        ]
         source = changed if self._pastes_labels(step) else [(s.image, s.target) for s in self._source or ()]
         changed = paste_objects(changed, source, settings, generator)
         height, width = changed[0][0].shape[-2:]
         changed = change_size(changed, [(height, width)] * len(changed), settings, generator)
-        changed = change_colours(changed, settings, generator)
-        return [image for image, _ in changed], [target for _, target in changed]
+        return change_colours(changed, settings, generator)
 
     def _pastes_labels(self, step: int) -> bool:
         after = self.config.augmentation.paste_predictions_after
         return after is None or step < after
 
     @torch.no_grad()
-    def _discoveries(self, batch: list[TrainingSample], step: int) -> list[TrainingSample] | None:
-        """Return the batch labelled by the network itself, without the objects that were labelled already."""
+    def look_back(self, batch: list[TrainingSample], step: int) -> None:
+        """Keep what the network itself finds in the batch, without the objects that were labelled already."""
         if self._pastes_labels(step + 1) or not self.config.augmentation.most_pasted:
-            return None
-        self.network.eval()
-        predictions = self.network.predict([sample.image for sample in batch])
-        self.network.train()
+            self._source = None
+            return
+        predictions = self.predict([sample.image for sample in batch])
         confidence = self.config.augmentation.paste_confidence
-        return [
+        self._source = [
             replace(
                 sample,
                 target=without_known(confident_target(prediction.panoptic, confidence), sample.target.boxes),
@@ -199,7 +159,7 @@ def train(
     config: TrainConfig,
     *,
     overwrite: bool = False,
-    score: Callable[[CupsModel], dict[str, float]] | None = None,
+    score: Score | None = None,
     progress: bool = True,
 ) -> CupsModel:
     """Train stage 2 and leave ``model.safetensors`` in the run folder.
@@ -234,12 +194,6 @@ def train(
     model = run_training(task, overwrite=overwrite, progress=progress)
     record_source(out, dataset.video)  # self-training starts from the same images
     return model
-
-
-def run_training(task: NetworkTraining, *, overwrite: bool = False, progress: bool = True) -> CupsModel:
-    """Run a training task to its end and return its network, which then lies in the run folder."""
-    fit(task, task.config.fit, task.out, settings=task.config, overwrite=overwrite, progress=progress)
-    return load_model(task.out / MODEL_FILE)
 
 
 def channel_weights(split: ThingStuffSplit) -> list[float]:

@@ -1,4 +1,4 @@
-"""A look into self-training: image, the teacher's label and the student's prediction side by side."""
+"""A look into a training: image, label and prediction side by side."""
 
 from __future__ import annotations
 
@@ -33,13 +33,18 @@ def label_map(model: CupsModel, target: PanopticTarget) -> PanopticMap:
 
 
 def draw_training_picture(
-    path: Path, model: CupsModel, image: Tensor, target: PanopticTarget, prediction: PanopticPrediction
+    path: Path,
+    model: CupsModel,
+    image: Tensor,
+    target: PanopticTarget,
+    prediction: PanopticPrediction,
+    titles: tuple[str, str] = ("label", "prediction"),
 ) -> Path:
-    """Write the three pictures of one image (3, H, W) in [0, 1] as one PNG."""
+    """Write image (3, H, W) in [0, 1], label and prediction as one PNG; ``titles`` are those of the latter two."""
     picture = image.cpu()
     columns: list[ArrayLike | Tensor] = [
         picture,
         label_map(model, target).overlay(picture),
         to_panoptic_map(model, prediction).overlay(picture),
     ]
-    return write_png(path, side_by_side(columns, ["image", "teacher's label", "student"], height=HEIGHT))
+    return write_png(path, side_by_side(columns, ["image", *titles], height=HEIGHT))
