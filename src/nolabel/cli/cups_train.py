@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides
+from nolabel.cli.options import Overrides, ValidationData
 
 
 def train(
@@ -16,6 +16,7 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="The video that was labelled; default: where it was then.")
     ] = None,
+    validate: ValidationData = None,
     recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
     settings: Overrides = None,
@@ -25,6 +26,7 @@ def train(
     from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
     from nolabel.methods.cups.train import TrainConfig
     from nolabel.methods.cups.train import train as run
+    from nolabel.methods.cups.training_scores import scorer
 
     config = load_config(TrainConfig, recipe, settings or (), section="train" if recipe else None)
     dataset = open_pseudo_labels(
@@ -34,5 +36,6 @@ def train(
         only_non_empty=config.only_non_empty,
         ignore_unknown_things=config.ignore_unknown_things,
     )
-    run(dataset, out, config, overwrite=overwrite)
+    score = None if validate is None else scorer(validate, config.validation)
+    run(dataset, out, config, overwrite=overwrite, score=score)
     typer.echo(f"network: {out}    next: nolabel cups predict {out} IMAGES --out predictions")

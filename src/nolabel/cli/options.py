@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -15,5 +16,12 @@ Part = Annotated[
     Literal["student", "teacher"],
     typer.Option(
         help="Which network of a self-training checkpoint: the one trained, or its running average."
+    ),
+]
+ValidationData = Annotated[
+    Path | None,
+    typer.Option(
+        "--validate",
+        help="Labelled data set to score on during training (fit.validate_every) and at its end.",
     ),
 ]

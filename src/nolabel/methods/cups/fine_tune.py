@@ -29,6 +29,7 @@ from nolabel.methods.cups.panoptic_training import (
     run_training,
 )
 from nolabel.methods.cups.predict import predict_clusters
+from nolabel.methods.cups.validate import target_of
 from nolabel.metrics import PanopticQuality
 from nolabel.models.panoptic import PanopticCascadeMaskRCNN
 from nolabel.structures.files import write_json
@@ -141,11 +142,8 @@ def match_clusters(model: CupsModel, dataset: LabelledImages) -> Sequence[int]:
     with Progress("match clusters with classes", count, unit="images") as progress:
         for index in range(count):
             sample = dataset.images[dataset.positions[index]]
-            truth = torch.stack(
-                [torch.as_tensor(sample["semantic"]), torch.as_tensor(sample["instance"])], dim=-1
-            )
-            found = predict_clusters(model, [torch.as_tensor(sample["image"]).to(model.network.pixel_mean)])
-            metric.update(found.cpu(), truth[None].long())
+            found = predict_clusters(model, [torch.as_tensor(sample["image"])])
+            metric.update(found, target_of(sample)[None])
             progress.advance()
     return [int(label) for label in metric.compute().assignment]
 

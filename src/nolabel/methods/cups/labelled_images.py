@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from nolabel.data import LabelledDataset
+from nolabel.data import LabelledDataset, find_labelled, open_labels
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
@@ -16,6 +16,10 @@ from nolabel.methods.cups.pseudo_label_dataset import TrainingSample
 from nolabel.methods.cups.targets import build_target
 
 __all__ = ["LabelledImages", "choose_images"]
+
+
+CITYSCAPES_CLASSES = ("cityscapes", "kitti_panoptic", "bdd", "muses", "waymo")
+"""Layouts whose labels can be read as the 19 classes."""
 
 
 class LabelledImages(Dataset[TrainingSample]):
@@ -55,6 +59,29 @@ class LabelledImages(Dataset[TrainingSample]):
         semantic, instance = torch.as_tensor(sample["semantic"]), torch.as_tensor(sample["instance"])
         target = build_target(semantic, instance, self.space.things, self.space.stuff)
         return TrainingSample(sample["name"], torch.as_tensor(sample["image"]), target)
+
+
+def open_for_training(
+    data: Path, dataset: str | None = None, split: str | None = None, *, space: str | None, scale: float = 1.0
+) -> LabelledDataset:
+    """Open labelled images to train on: whole images of the part ``train``, 19 classes where the layout has them.
+
+    Args:
+        data: the data set's folder.
+        dataset: its layout; found by looking at the folder by default.
+        split: part of it; by default ``train``, or what the layout has where it has no such part.
+        space: label space; by default ``cityscapes_19`` for the layouts of street scenes that have it, else the data's own.
+        scale: size factor of images and labels.
+
+    Raises:
+        ConfigError, DataError: see :func:`nolabel.data.open_labels`.
+    """
+    layout = dataset or find_labelled(data)
+    if split is None and (layout != "folder" or (data / "labels" / "train").is_dir()):
+        split = "train"
+    if space is None and layout in CITYSCAPES_CLASSES:
+        space = "cityscapes_19"
+    return open_labels(data, layout, split, space=space, scale=scale, crop=None)
 
 
 def choose_images(

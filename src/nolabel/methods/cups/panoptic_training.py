@@ -18,6 +18,7 @@ from nolabel.methods.cups.model_file import MODEL_FILE, CupsModel, load_model, s
 from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer, set_learning_rate
 from nolabel.methods.cups.pseudo_label_dataset import TrainingSample
 from nolabel.methods.cups.training_picture import draw_training_picture
+from nolabel.methods.cups.validation_config import ValidationConfig
 from nolabel.models.detection import RandomSampler
 from nolabel.models.panoptic import PanopticCascadeMaskRCNN
 
@@ -30,12 +31,14 @@ Score = Callable[[CupsModel], dict[str, float]]
 class PanopticTrainingConfig(OptimisationConfig):
     """What every training on labels can be told."""
 
-    not_identity: ClassVar[frozenset[str]] = frozenset({"picture_every"})
+    not_identity: ClassVar[frozenset[str]] = frozenset({"picture_every", "validation"})
 
     fit: FitConfig
     """Steps, batch size, seed, precision, devices."""
     picture_every: int | None = pydantic.Field(None, ge=1)
     """Steps between two pictures of image, label and prediction (published: 100); null draws none."""
+    validation: ValidationConfig = ValidationConfig()
+    """How the network is scored during training, where labelled images are given for that."""
 
 
 class PanopticTraining(TrainingTask):
