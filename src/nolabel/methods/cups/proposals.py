@@ -14,6 +14,7 @@ from torch import Tensor
 from nolabel.errors import DataError
 from nolabel.methods.cups.sf2se3.clean_up import drop_small_objects, paint
 from nolabel.methods.cups.sf2se3.clusters import Draws
+from nolabel.methods.cups.sf2se3.completion import grow_objects
 from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
 from nolabel.methods.cups.sf2se3.ensembling import matrix_nms, mean_votes
 from nolabel.methods.cups.sf2se3.noise import estimate_noise
@@ -115,7 +116,7 @@ def object_proposals(
     else:
         masks = torch.cat([run.proposals.masks for run in runs])
         scores = torch.cat([run.proposals.scores for run in runs])
-        instances, scores = _ensemble(masks, scores, scene_flow, config, report)
+        instances, scores = _ensemble(masks, scores, scene_flow, motion.disparity_0[0, 0], config, report)
     report["objects"] = int(instances.max())
     return ObjectProposals(instances, scores, scene_flow.depth, scene_flow.valid, labels, report)
 
@@ -130,19 +131,31 @@ def no_proposals(motion: StereoMotion, reason: str) -> ObjectProposals:
 
 
 def _ensemble(
-    masks: Tensor, scores: Tensor, scene_flow: SceneFlow, config: ObjectProposalConfig, report: dict[str, Any]
+    masks: Tensor,
+    scores: Tensor,
+    scene_flow: SceneFlow,
+    disparity: Tensor,
+    config: ObjectProposalConfig,
+    report: dict[str, Any],
 ) -> tuple[Tensor, Tensor]:
-    """Reduce the proposals (P, H, W) of all runs to instances (H, W) and scores (N,); count in ``report``."""
+    """Reduce the proposals (P, H, W) of all runs to instances (H, W) and scores (N,); count in ``report``.
+
+    Objects grow over their edges (:func:`grow_objects`) unless ``reference_compat``.
+    """
     agreed = mean_votes(masks) >= config.min_agreement * config.runs
     masks, scores = masks[agreed], scores[agreed]
     kept = matrix_nms(masks, scores, config.nms_sigma, config.nms_threshold)
     painted, order = paint(masks[kept.indices], config.connectivity, config.reference_compat)
+    if not config.reference_compat:
+        painted = grow_objects(
+            painted, disparity, scene_flow.valid, config.growth_reach, config.growth_tolerance
+        )
     instances = drop_small_objects(
         painted,
         scene_flow.points_0,
         scene_flow.camera,
         config.min_pixels,
-        config.min_surface,
+        config.min_surface if config.reference_compat else config.min_frontal_surface,
         config.reference_compat,
     )
     stages = {

@@ -26,9 +26,10 @@ class ObjectProposalConfig(Config):
     max_depth: float = Field(default=70.0, gt=0)
     """Metres; farther points are too noisy."""
     edge_threshold: float = Field(default=0.2, gt=0)
-    """Pixels whose log-disparity gradient (Sobel, not normalised) is a local maximum above this are depth edges."""
+    """Pixels whose log-disparity gradient (Sobel, not normalised) is a local maximum above this are depth edges. It
+    scales against the length: the same slope takes fewer pixels of a smaller image."""
     edge_size: int = Field(default=5, ge=1)
-    """Side of the square in pixels by which depth edges grow (not scaled: it covers the smear of the matcher)."""
+    """Side of the square in pixels (scaled by length, at least 3) by which depth edges grow."""
     visibility_slope: float = Field(default=0.01, ge=0)
     """Forward-backward check: allowed squared deviation per squared motion."""
     visibility_offset: float = Field(default=0.5, ge=0)
@@ -48,7 +49,7 @@ class ObjectProposalConfig(Config):
     cycles: int = Field(default=6, ge=1)
     """Greedy cycles of a run."""
     grid_scale: float = Field(default=0.06, gt=0, le=1)
-    """Size of the search grid relative to the image."""
+    """Size of the search grid relative to the image (scaled against the length: the number of points stays)."""
     clusters: int = Field(default=100, ge=1)
     """Random rigid clusters in a cycle."""
     max_cluster_points: int = Field(default=5, ge=2)
@@ -89,10 +90,18 @@ class ObjectProposalConfig(Config):
     """Matrix NMS: strength of the Gaussian decay."""
     nms_threshold: float = Field(default=0.6, ge=0, le=1)
     """Matrix NMS: least decayed score."""
+    growth_reach: int = Field(default=8, ge=0)
+    """Pixels that objects grow over the untrusted band at their edges; 0 for none. Not used with
+    ``reference_compat``."""
+    growth_tolerance: float = Field(default=0.1, ge=0)
+    """Share of the disparity by which a pixel may differ from the object it is taken into."""
     min_pixels: int = Field(default=64, ge=1)
     """Pixels (scaled by area) of a final object at least."""
     min_surface: float = Field(default=0.65, ge=0)
-    """Square metres of a final object at least."""
+    """``reference_compat`` only: square metres of a final object at least, as a triangulation of its points measures it
+    (noise and concave gaps make that larger than the object)."""
+    min_frontal_surface: float = Field(default=0.25, ge=0)
+    """Square metres of a final object at least, as a mask that faces the camera. A standing person has about 0.5."""
 
     def for_image(self, height: int, width: int) -> ObjectProposalConfig:
         """Return the settings with pixel lengths and areas scaled to an image of this size."""
@@ -104,10 +113,12 @@ class ObjectProposalConfig(Config):
             update={
                 "reference_area": None,
                 "min_valid_pixels": round(self.min_valid_pixels * area),
+                "edge_threshold": self.edge_threshold / length,
+                "edge_size": max(3, 2 * round((self.edge_size * length - 1) / 2) + 1),
                 "min_noise": self.min_noise * length,
                 "max_noise": self.max_noise * length,
                 "disparity_jitter": self.disparity_jitter * length,
-                "grid_scale": min(1.0, self.grid_scale / math.sqrt(length)),
+                "grid_scale": min(1.0, self.grid_scale / length),
                 "min_component": max(1, round(self.min_component * area)),
                 "min_pixels": max(1, round(self.min_pixels * area)),
             }
