@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nolabel.engine import ItemResult, label_items
+from nolabel.engine.executors import worker_device
 from nolabel.errors import DataError, WeightsError
 from nolabel.structures.files import DiskFullError
 
@@ -48,6 +49,18 @@ class NoiseTask:
         noise = torch.rand(1000) * state * random.random() * np.random.rand()  # noqa: NPY002
         files = {f"a/{index}.bin": (noise.cumsum(0)).numpy().tobytes(), f"b/{index}.txt": b"x" * index}
         return ItemResult(files, {"sum": float(noise.sum())})
+
+
+class PlacedTask(NoiseTask):
+    """Records which of three pretended GPUs its worker uses."""
+
+    def setup(self) -> str:
+        torch.cuda.device_count = lambda: 3
+        return worker_device("cuda")
+
+    def process(self, state: str, index: int) -> ItemResult:
+        time.sleep(0.3)  # so that every worker gets items
+        return ItemResult({}, {"device": state})
 
 
 if __name__ == "__main__":

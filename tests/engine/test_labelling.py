@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.labelling_tasks import NoiseTask
-from nolabel.engine.executors import record_path
-from nolabel.engine.labelling import estimate, label_items, read_records, shard_range
+from engine.labelling_tasks import NoiseTask, PlacedTask
+from nolabel.engine.executors import record_path, worker_device
+from nolabel.engine.labelling import estimate, label_items, read_failures, read_records, shard_range
 from nolabel.errors import ConfigError, DataError, NolabelError, WeightsError
 
 
@@ -201,3 +202,24 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     _, shown = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "of 100 items done" in shown and "run the same command again" in shown
+
+
+def test_processes_take_the_gpus_in_turn(tmp_path):
+    task = PlacedTask(count=12, fingerprint="placed")
+    records = label_items(task, tmp_path, executor="processes", workers=4, progress=False).records
+    devices = {record["device"] for record in records.values()}
+    assert devices == {"cuda:0", "cuda:1", "cuda:2"}
+
+
+def test_named_devices_are_taken_as_they_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [worker_device(name) for name in ("cpu", "cuda:2", "cuda")] == ["cpu", "cuda:2", "cuda:0"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert worker_device("cuda") == "cuda"
+
+
+def test_failures_are_read_back_until_they_are_done(tmp_path):
+    label_items(NoiseTask(bad=(2,)), tmp_path, progress=False)
+    assert read_failures(tmp_path) == {"city/clip 002": ("image 2 is corrupt", "fetch it again")}
+    label_items(NoiseTask(), tmp_path, progress=False)
+    assert read_failures(tmp_path) == {}

@@ -27,6 +27,11 @@ def world(
     truth: bool = typer.Option(
         False, "--truth", help="also NPZ files with depth, flow, visibility and poses"
     ),
+    motion: bool = typer.Option(
+        False,
+        "--motion",
+        help="also exact flow and disparity, as `cups pseudo-label --motion-folder` reads them",
+    ),
     workers: int = typer.Option(1, min=1, help="processes"),
     device: str = typer.Option("cpu", help="cpu or cuda (one worker)"),
 ) -> None:
@@ -50,6 +55,7 @@ def world(
         annotate_all=annotate_all,
         disparity=disparity,
         truth=truth,
+        motion=motion,
     )
     written = write_world(out, settings, workers=workers, device=device, progress=True)
     typer.echo(

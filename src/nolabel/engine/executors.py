@@ -42,6 +42,7 @@ __all__ = [
     "run_inline",
     "run_processes",
     "run_ray",
+    "worker_device",
 ]
 
 Job = tuple[int, str]
@@ -147,10 +148,23 @@ def run_inline(worker: Worker, jobs: Iterable[Job]) -> Iterator[Reply]:
 # --- several processes ------------------------------------------------------------------------------------
 
 _worker: Worker | None = None
+_place = 0
 
 
-def _start_process(pickled: bytes) -> None:
-    global _worker
+def worker_device(device: str) -> str:
+    """Return the device of this worker: processes that share ``cuda`` take its GPUs in turn (cuda:0, cuda:1, ...).
+
+    A device with a number, and any other, is taken as it is.
+    """
+    count = torch.cuda.device_count()
+    return f"cuda:{_place % count}" if device == "cuda" and count > 1 else device
+
+
+def _start_process(pickled: bytes, places: Any) -> None:
+    global _worker, _place
+    with places.get_lock():
+        _place = places.value
+        places.value += 1
     # Ctrl-C in a terminal reaches every process: die quietly, the parent tells the person what to do.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -172,11 +186,12 @@ def _run_in_process(job: Job) -> Reply:
 
 def run_processes(worker: Worker, jobs: Iterable[Job], workers: int) -> Iterator[Reply]:
     """Run jobs in ``workers`` fresh processes; each sets the task up once."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks of torch's threads
     pool = ProcessPoolExecutor(
         workers,
-        mp_context=multiprocessing.get_context("spawn"),  # a fork would copy locks of torch's threads
+        mp_context=context,
         initializer=_start_process,
-        initargs=(pickle.dumps(worker),),
+        initargs=(pickle.dumps(worker), context.Value("i", 0)),
     )
     waiting = iter(jobs)
     running: dict[Future[Reply], Job] = {}

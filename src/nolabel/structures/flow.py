@@ -64,11 +64,15 @@ class Flow(Result):
         Values are rounded to 1/64 px; flow beyond 511.98 px is written as unknown.
         """
         folder, stem = destination(path, stem)
+        return [write_bytes(folder / f"{stem}_flow.png", self.png())]
+
+    def png(self) -> bytes:
+        """Return the file that :meth:`save` writes."""
         coded = (torch.where(self.known, self.flow, 0.0) * 64 + 32768).round()
         known = self.known & ((coded >= 0) & (coded <= 65535)).all(dim=0)
         channels = torch.stack([known.float(), *torch.where(known, coded, 0.0).flip(0)], dim=-1)  # BGR
         _, encoded = cv2.imencode(".png", channels.numpy().astype(np.uint16))
-        return [write_bytes(folder / f"{stem}_flow.png", encoded.tobytes())]
+        return encoded.tobytes()
 
     @classmethod
     def load(cls, path: str | Path) -> Flow:

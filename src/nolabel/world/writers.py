@@ -22,6 +22,7 @@ from torch import Tensor
 
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19, cityscapes_label_ids
+from nolabel.structures import Flow
 from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
 from nolabel.world.render import Renderer, Rig, WorldFrame
 from nolabel.world.scenes import generate_scene
@@ -39,7 +40,8 @@ class WorldSettings:
     layout: `cityscapes` or `folder`; style: see `STYLES`; scenes: number of clips; frames: per clip; rig: the camera;
     seed: scene i uses seed + i; split, city: names in the Cityscapes layout; annotate_all: labels for every left frame
     (otherwise for frame 19 of long clips and frame 0 of short ones); disparity: 16-bit disparity PNGs; truth: NPZ files
-    with depth, disparity, flow, visibility, semantics, instances and poses.
+    with depth, disparity, flow, visibility, semantics, instances and poses; motion: exact flow and disparity as files
+    that `nolabel.data.motion_files` reads, under motion/ (in the Cityscapes layout motion/<split>/).
     """
 
     layout: Layout = "cityscapes"
@@ -53,6 +55,7 @@ class WorldSettings:
     annotate_all: bool = False
     disparity: bool = False
     truth: bool = False
+    motion: bool = False
 
     def __post_init__(self) -> None:
         get_style(self.style)
@@ -83,6 +86,30 @@ def disparity_png(frame: WorldFrame) -> bytes:
     disparity = frame.disparity.cpu().double().numpy()
     coded = np.where(disparity > 0, np.round(disparity * 256) + 1, 0)
     return encode_png(np.clip(coded, 0, 65535).astype(np.uint16))
+
+
+def motion_files(
+    renderer: Renderer, folder: str, stem: str, next_stem: str, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    """Exact disparities of a frame, and flow to the next frame and back, in KITTI's 16-bit formats."""
+
+    def disparity(eye: Callable[[], WorldFrame]) -> bytes:
+        coded = (eye().disparity.cpu().double() * 256).round().clamp(0, 65535)
+        return encode_png(coded.numpy().astype(np.uint16))
+
+    left, right = eyes
+    yield f"{folder}/disparity/{stem}.png", lambda: disparity(left)
+    yield f"{folder}/disparity_right/{stem}.png", lambda: disparity(right)
+    if following is not None:
+        later = following[0]
+        yield (
+            f"{folder}/flow_forward/{stem}.png",
+            lambda: Flow(exact_flow(renderer.scene, left(), later())[0]).png(),
+        )
+        yield (
+            f"{folder}/flow_backward/{next_stem}.png",
+            lambda: Flow(exact_flow(renderer.scene, later(), left())[0]).png(),
+        )
 
 
 def image_png(frame: WorldFrame) -> bytes:
@@ -148,6 +175,11 @@ def _cityscapes_files(
             path("truth", suffix="npz"),
             lambda: truth_npz(renderer, left(), following[0]() if following else None, right()),
         )
+    if s.motion:
+        next_stem = f"{s.city}_{scene:06d}_{index + 1:06d}_leftImg8bit"
+        yield from motion_files(
+            renderer, f"motion/{s.split}", f"{stem}_leftImg8bit", next_stem, eyes, following
+        )
     if index not in s.annotated():
         return
     raw = cityscapes_label_ids(CITYSCAPES_19)
@@ -183,6 +215,8 @@ def _folder_files(
             f"truth/{stem}.npz",
             lambda: truth_npz(renderer, left(), following[0]() if following else None, right()),
         )
+    if s.motion:
+        yield from motion_files(renderer, "motion", stem, f"{scene:06d}_{index + 1:06d}", eyes, following)
     if index in s.annotated():
         yield (
             f"labels/{stem}_semantic.png",
@@ -232,6 +266,8 @@ def write_scene(out: Path, settings: WorldSettings, scene: int, device: str = "c
 def _settings_record(settings: WorldSettings) -> dict[str, Any]:
     record = json.loads(json.dumps(asdict(settings)))
     del record["scenes"]  # more scenes may be added later
+    if not record["motion"]:  # and so may files; worlds from before this setting have none
+        del record["motion"]
     return record
 
 

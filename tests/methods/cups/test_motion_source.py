@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from methods.cups.test_pseudo_labels import CONFIG, label_bytes, run, write_video
-from nolabel.data import FolderStereoVideo
+from nolabel.data import FolderStereoVideo, open_stereo_video
 from nolabel.errors import ConfigError
 from nolabel.methods.cups.motion_source import open_motion
 from nolabel.methods.cups.pseudo_label_config import MotionConfig
 from nolabel.models.motion import OpenCVMotion
+from nolabel.world import Rig, WorldSettings, generate_scene, render_stereo_video, write_world
+from nolabel.world.render import Renderer
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,20 @@ def test_cache_knows_settings_and_data(video: Path, folder: Path) -> None:
     assert len(keys) == 3
     cached = open_motion(data, MotionConfig(cache=folder), "cpu")
     assert cached.key in keys  # where it is kept does not matter
+
+
+@pytest.mark.parametrize("layout", ["folder", "cityscapes"])
+def test_the_world_writes_its_exact_motion(tmp_path: Path, layout: str) -> None:
+    rig = Rig(size=(64, 128))
+    write_world(tmp_path, WorldSettings(layout=layout, scenes=1, frames=3, rig=rig, motion=True))  # type: ignore[arg-type]
+    options = {} if layout == "folder" else {"scale": 1.0, "crop": None}
+    data = open_stereo_video(tmp_path, **options)
+    motion_folder = tmp_path / "motion" if layout == "folder" else tmp_path / "motion" / "train"
+    read = open_motion(data, MotionConfig(name="files", folder=motion_folder), "cpu").of(1, data[1])
+    truth = render_stereo_video(Renderer(generate_scene(0), "real", rig), 1 / rig.fps, 2 / rig.fps)
+    for name, exact in (("flow_forward", truth.flow_forward), ("flow_backward", truth.flow_backward)):
+        near = exact.abs().amax(0) < 500  # what the 16 bits hold
+        assert (getattr(read, name)[0] - exact)[:, near].abs().max() <= 1 / 128 + 1e-4
+    for name, frame in (("disparity_0", truth.left_0), ("disparity_right_1", truth.right_1)):
+        near = frame.disparity < 255
+        assert (getattr(read, name)[0, 0] - frame.disparity)[near].abs().max() <= 1 / 512 + 1e-4

@@ -20,6 +20,7 @@ from nolabel.data import open_stereo_video
 from nolabel.data.doctor_report import Finding
 from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
+from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import (
     Estimate,
     Executor,
@@ -96,6 +97,7 @@ class _State:
 
     motion: MotionSource
     model: SemanticModel
+    device: str
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,12 @@ class PseudoLabelTask:
         return self.data.names
 
     def setup(self) -> _State:
-        """Load the networks."""
+        """Load the networks; processes share the GPUs of ``cuda`` evenly."""
+        device = worker_device(self.device)
         return _State(
-            open_motion(self.data, self.config.motion, self.device),
-            load_model(self.config.semantics, self.cluster_file, self.device),
+            open_motion(self.data, self.config.motion, device),
+            load_model(self.config.semantics, self.cluster_file, device),
+            device,
         )
 
     def process(self, state: _State, index: int) -> ItemResult:
@@ -145,7 +149,7 @@ class PseudoLabelTask:
         self._check_content(index, sample)
         with torch.inference_mode():
             motion = state.motion.of(index, sample)
-        labels = label_sample(sample, motion, state.model, self.config, self.device)
+        labels = label_sample(sample, motion, state.model, self.config, state.device)
         name = sample["name"]
         space = pseudo_space(state.model.num_classes, ())
         semantic = labels.semantic.to(torch.uint8).cpu().numpy()
@@ -202,7 +206,8 @@ def generate_pseudo_labels(
         workers: processes or Ray actors.
         shard: ``"2/8"`` labels the second of eight parts.
         threads: torch threads of each worker.
-        device: ``cpu``, ``cuda``, ...; an accelerator where there is one by default.
+        device: ``cpu``, ``cuda``, ...; an accelerator where there is one by default. Several processes on ``cuda`` take
+            its GPUs in turn.
         pictures: draw all stages of every n-th pair into ``out/pictures``; 0 draws none.
         overwrite: replace labels made with other settings.
         progress: show progress on standard error.

@@ -90,10 +90,10 @@ class ObjectProposalConfig(Config):
     """Matrix NMS: strength of the Gaussian decay."""
     nms_threshold: float = Field(default=0.6, ge=0, le=1)
     """Matrix NMS: least decayed score."""
-    growth_reach: int = Field(default=8, ge=0)
+    growth_reach: int = Field(default=3, ge=0)
     """Pixels that objects grow over the untrusted band at their edges; 0 for none. Not used with
     ``reference_compat``."""
-    growth_tolerance: float = Field(default=0.1, ge=0)
+    growth_tolerance: float = Field(default=0.05, ge=0)
     """Share of the disparity by which a pixel may differ from the object it is taken into."""
     min_pixels: int = Field(default=64, ge=1)
     """Pixels (scaled by area) of a final object at least."""
