@@ -19,6 +19,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def run_python(arguments: list[str], threads: int) -> str:
     return result.stdout
 
 
-def measure(row: Row, options: argparse.Namespace, scenes: Path) -> dict[str, Any]:
+def measure(row: Row, options: argparse.Namespace, scenes: Path, package: str) -> dict[str, Any]:
     """Run one row in a fresh process and return its line of the table."""
     if row.scene and not scene_file(scenes, row.scene).is_file():
         run_python(["benchmarks.cups.scene", *map(str, row.scene), str(scenes)], options.threads)
@@ -73,7 +74,7 @@ def measure(row: Row, options: argparse.Namespace, scenes: Path) -> dict[str, An
         "--scenes": scenes,
     }
     flags = [str(part) for pair in settings.items() for part in pair]
-    printed = run_python(["benchmarks.cups.measure", row.name, *flags], options.threads)
+    printed = run_python([f"{package}.measure", row.name, *flags], options.threads)
     result = json.loads(printed.strip().splitlines()[-1])
     best = min(result["seconds"])
     return {
@@ -102,14 +103,16 @@ def line(record: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Print the table."""
+def main(
+    rows: Mapping[str, Row] = ROWS, package: str = "benchmarks.cups", about_it: str | None = __doc__
+) -> None:
+    """Print the table of a package of benchmarks, whose ``measure`` module measures one of its rows."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cups",
-        description=__doc__,
+        prog=f"python -m {package}",
+        description=about_it,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--rows", nargs="+", choices=rows, metavar="NAME", help=f"of {', '.join(rows)}")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for rows that can use it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5, help="most repetitions of a row; the best counts")
@@ -121,8 +124,8 @@ def main() -> None:
     print(f"{'row':20}{'seconds':>9}{'n':>4}{'original':>9}{'ratio':>8}{'peak GB':>8}  what")
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.rows or ROWS:
-            records.append(measure(ROWS[name], options, Path(folder)))
+        for name in options.rows or rows:
+            records.append(measure(rows[name], options, Path(folder), package))
             print(line(records[-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps({"machine": about, "rows": records}, indent=1) + "\n")

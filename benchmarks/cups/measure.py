@@ -9,6 +9,7 @@ import argparse
 import json
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def measure(row: Row, bench: Bench, most: int, budget: float) -> dict[str, Any]:
     return {"seconds": seconds, "peak_bytes": peak_bytes(bench.device), "note": note}
 
 
-def main() -> None:
-    """Print the measurement as JSON on the last line."""
+def main(rows: Mapping[str, Row] = ROWS) -> None:
+    """Print the measurement of one of the rows as JSON on the last line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("row", choices=rows)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=5)
@@ -67,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     bench = Bench(options.device, options.scenes)
-    print(json.dumps(measure(ROWS[options.row], bench, options.repeat, options.seconds)))
+    print(json.dumps(measure(rows[options.row], bench, options.repeat, options.seconds)))
 
 
 if __name__ == "__main__":

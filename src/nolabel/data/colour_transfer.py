@@ -92,14 +92,13 @@ def transfer(images: Tensor, target: LabStatistics) -> Tensor:
     Returns:
         Images of the type given (floats: float32); bytes are rounded.
     """
-    lab = rgb_to_lab(images)
+    # Single precision is enough here: a byte is five orders of magnitude coarser.
+    lab = rgb_to_lab(images, torch.float32)
     source = _statistics(lab)
-    spread = target.deviation.to(lab) / source.deviation.clamp(min=LEAST_DEVIATION)
+    spread = target.deviation.to(lab.device) / source.deviation.clamp(min=LEAST_DEVIATION)
     spread = torch.where(source.deviation > LEAST_DEVIATION, spread, 1.0)[..., None, None]
-    shift = target.mean.to(lab)[..., None, None] - source.mean[..., None, None] * spread
-    # Single precision is enough from here: a byte is five orders of magnitude coarser.
-    moved = torch.addcmul(shift.expand_as(lab), lab, spread).float()
-    rgb = lab_to_rgb(moved)
+    shift = target.mean.to(lab.device)[..., None, None] - source.mean[..., None, None] * spread
+    rgb = lab_to_rgb(lab.mul_(spread.float()).add_(shift.float()))
     return rgb.mul_(255).round_().to(torch.uint8) if images.dtype == torch.uint8 else rgb
 
 
