@@ -98,7 +98,7 @@ def _run(
 ) -> None:
     from nolabel.api import load
     from nolabel.errors import ConfigError
-    from nolabel.methods.cups.alignment import store_alignment
+    from nolabel.methods.cups.alignment import need_own_file, store_alignment
     from nolabel.methods.cups.validate import validate as run
 
     predictor: Any = predictions
@@ -108,6 +108,8 @@ def _run(
         predictor = load("cups", weights, confidence_threshold=threshold, **load_options).model
     if align and (predictions is not None or config.matching.mode != "find"):
         raise ConfigError("--align stores a matching found here, for a model", hint="leave --align out")
+    if align:
+        need_own_file(predictor.source)
     try:
         result = run(predictor, data, config, **outputs)
     except KeyboardInterrupt:

@@ -90,6 +90,9 @@ def test_our_files_keep_everything_else_on_their_card(tmp_path: Path) -> None:
 def test_matchings_that_cannot_be_read_back_are_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="part of the installation"):
         store_alignment(embedded_weights("cups"), [0] * 27, CITYSCAPES_19, "x")
+    arguments = ["cups", "validate", "embedded", "--data", str(tmp_path), "--align"]
+    refused = CliRunner().invoke(app, arguments)  # before it looks at the data
+    assert isinstance(refused.exception, ConfigError) and "part of the installation" in str(refused.exception)
     own = LabelSpace("own", (LabelClass("thing", (1, 2, 3), True),))
     shutil.copy(embedded_weights("cups"), tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="only registered label spaces"):

@@ -6,6 +6,7 @@ A file of ours carries it in its card. Beside any other checkpoint (``cups.ckpt`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from nolabel.labels import LABEL_SPACES, VOID, LabelSpace
 from nolabel.structures.files import write_json
 from nolabel.weights import load_checkpoint, save_safetensors
 
-__all__ = ["CARD_KIND", "alignment_file", "read_alignment", "store_alignment"]
+__all__ = ["CARD_KIND", "alignment_file", "need_own_file", "read_alignment", "store_alignment"]
 
 CARD_KIND = "cups-panoptic"
 """What the card of a file of ours says it is."""
@@ -26,6 +27,21 @@ KIND = "nolabel-alignment/1"
 def alignment_file(checkpoint: Path) -> Path:
     """Return where the matching of a checkpoint that is not ours lies."""
     return checkpoint.with_name(f"{checkpoint.name}.alignment.json")
+
+
+def need_own_file(checkpoint: Path) -> None:
+    """Refuse models beside which nothing can be stored; ask before a long validation.
+
+    Raises:
+        ConfigError: the model belongs to the installed package, or its folder cannot be written to.
+    """
+    if checkpoint.resolve().is_relative_to(Path(str(resources.files("nolabel"))).resolve()):
+        problem = "the embedded network is part of the installation and is not changed"
+    elif not os.access(checkpoint.parent, os.W_OK):
+        problem = f"{checkpoint.parent} cannot be written to"
+    else:
+        return
+    raise ConfigError(problem, hint=f"copy {checkpoint} to a folder of yours and align the copy")
 
 
 def store_alignment(checkpoint: Path, classes: Sequence[int], space: LabelSpace, aligned_on: str) -> Path:
@@ -41,18 +57,14 @@ def store_alignment(checkpoint: Path, classes: Sequence[int], space: LabelSpace,
         The file that holds it.
 
     Raises:
-        ConfigError: the space has no registered name, or the model belongs to the installed package.
+        ConfigError: the space has no registered name, or see :func:`need_own_file`.
     """
     if LABEL_SPACES.get(space.name) != space:
         raise ConfigError(
             f"a matching with {space.name} cannot be stored: only registered label spaces have names in files",
             hint=f"score in one of {', '.join(LABEL_SPACES)}",
         )
-    if checkpoint.resolve().is_relative_to(Path(str(resources.files("nolabel"))).resolve()):
-        raise ConfigError(
-            "the embedded network is part of the installation and is not changed",
-            hint=f"copy {checkpoint} to a folder of yours and align the copy",
-        )
+    need_own_file(checkpoint)
     entries = [int(label) for label in classes]
     loaded = load_checkpoint(checkpoint)
     if loaded.metadata.get("kind") == CARD_KIND:
