@@ -41,7 +41,12 @@ class CorrelationPyramid:
             self.levels.append(volume.view(batch * self.height * self.width, 1, *second.shape[-2:]))
         steps = torch.arange(-radius, radius + 1, device=first.device, dtype=torch.float32)
         # As in torchvision, the first axis of a window is x.
-        self._offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1)
+        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1)
+        # What grid_sample calls 2 is the distance of the outermost cells.
+        sizes = [(volume.shape[-1], volume.shape[-2]) for volume in self.levels]
+        self._scales = 2 / (torch.tensor(sizes, device=first.device, dtype=torch.float32) - 1)
+        self._offsets = offsets * self._scales[:, None, None]
+        self._shrink = 0.5 ** torch.arange(levels, device=first.device, dtype=torch.float32)[:, None]
 
     def windows(self, position: Tensor) -> Tensor:
         """Read the window around each position from every level.
@@ -55,10 +60,9 @@ class CorrelationPyramid:
         batch = len(position)
         centre = position.permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
         read = []
-        for level, volume in enumerate(self.levels):
-            size = position.new_tensor([volume.shape[-1], volume.shape[-2]])
-            scale = 2 / (size - 1)
-            grid = (centre * (scale / 2**level) - 1) + self._offsets * scale
-            sampled = F.grid_sample(volume, grid, mode="bilinear", align_corners=True)
+        for volume, scale, offsets in zip(
+            self.levels, self._scales * self._shrink, self._offsets, strict=True
+        ):
+            sampled = F.grid_sample(volume, centre * scale - 1 + offsets, mode="bilinear", align_corners=True)
             read.append(sampled.view(batch, self.height, self.width, -1))
         return torch.cat(read, dim=-1).permute(0, 3, 1, 2)
