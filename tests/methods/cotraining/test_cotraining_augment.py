@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from nolabel.data.mixing import listed_classes
+from nolabel.errors import DataError
 from nolabel.methods.cotraining.augment import (
     AugmentConfig,
     Crop,
@@ -15,11 +17,16 @@ from nolabel.methods.cotraining.augment import (
     crop_start,
     cut_out,
 )
+from nolabel.methods.cotraining.batches import collate, mixed_batch
 from nolabel.methods.cotraining.class_crop import ClassCrop
 from nolabel.methods.cotraining.class_mix import classes_on_demand, mix, random_classes
+from nolabel.methods.cotraining.ego_mask import read_mask, union_of
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
+from nolabel.methods.cotraining.optimiser import sgd_with_decay
+from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.void import void_as_255, void_as_label
+from nolabel.models.segmentation import build_segmentor
 
 
 @pytest.fixture
@@ -135,3 +142,59 @@ def test_void_goes_both_ways():
     labels = torch.tensor([0, 18, 255], dtype=torch.uint8)
     assert void_as_label(labels, 19).tolist() == [0, 18, 19]
     assert torch.equal(void_as_255(void_as_label(labels, 19), 19), labels)
+
+
+def test_images_of_several_sizes_are_padded_to_one():
+    samples = [
+        (torch.full((3, h, w), 255, dtype=torch.uint8), torch.ones(h, w, dtype=torch.uint8))
+        for h, w in ((4, 6), (5, 3))
+    ]
+    images, labels = collate(samples)
+    assert images.shape == (2, 3, 5, 6) and labels.shape == (2, 5, 6)
+    assert (images[0, :, :4] == 1).all() and (labels[0, 4] == 255).all() and (labels[1, :, 3:] == 255).all()
+    assert images[1, :, 0, 5].tolist() == pytest.approx([0.485, 0.456, 0.406])
+
+
+def test_a_batch_is_sources_and_mixed_targets():
+    source = (
+        torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 2, 2),
+        torch.tensor([0, 1, 2]).view(3, 1, 1).expand(3, 2, 2),
+    )
+    target = torch.full((2, 3, 2, 2), 9.0), torch.full((2, 2, 2), 5)
+    images, labels = mixed_batch(source, target, lambda maps: listed_classes([2], len(maps)))
+    assert images[:, 0, 0, 0].tolist() == [0, 9, 2] and labels[:, 0, 0].tolist() == [0, 5, 2]
+    images, labels = mixed_batch(source, target)
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 9, 9] and labels[:, 0, 0].tolist() == [0, 1, 2, 5, 5]
+
+
+def test_masks_are_read_and_made(tmp_path):
+    maps = [torch.tensor([[0, 1], [0, 0]]), torch.tensor([[0, 0], [0, 1]])]
+    mask = union_of(maps, 1)
+    assert mask.tolist() == [[False, True], [False, True]]
+    Image.fromarray(mask.numpy()).save(tmp_path / "mask.png")
+    assert torch.equal(read_mask(tmp_path / "mask.png"), mask)
+    assert read_mask(tmp_path / "mask.png", (4, 4)).sum() == 8
+    with pytest.raises(DataError, match="nothing"):
+        read_mask(tmp_path / "nothing.png")
+
+
+def test_normalisation_is_not_decayed_and_the_rate_falls():
+    network = build_segmentor("tiny", 3)
+    optimiser, schedule = sgd_with_decay(network, 0.1, 10, weight_decay=0.5, warmup_steps=2)
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.5, 0.0]
+    counted = sum(len(group["params"]) for group in optimiser.param_groups)
+    assert counted == len(list(network.parameters()))
+    plain = {id(p) for p in optimiser.param_groups[1]["params"]}
+    assert id(network.mix.norm.weight) in plain and id(network.classifier.bias) not in plain
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.1 * 0.001)
+    for _ in range(10):
+        optimiser.step()
+        schedule.step()
+    assert optimiser.param_groups[0]["lr"] == 0
+
+
+def test_sizes_of_inference():
+    assert InferenceSize().of_network((720, 1280)) == (1024, 1820)
+    assert InferenceSize().of_labels((720, 1280)) == (720, 1280)
+    fixed = InferenceSize(fixed=(64, 128))
+    assert fixed.of_network((720, 1280)) == fixed.of_labels((720, 1280)) == (64, 128)

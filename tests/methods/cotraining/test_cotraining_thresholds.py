@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from nolabel.errors import ConfigError, DataError
 from nolabel.methods.cotraining.predict import Prediction, label_and_confidence, shortest_edge_size
 from nolabel.methods.cotraining.prediction_files import PredictionFiles
+from nolabel.methods.cotraining.priors import class_priors, least_prior, prior_factor
 from nolabel.methods.cotraining.pseudo_labels import (
     ImageScores,
     drop_unsure,
-    prior_factor,
     score_images,
 )
 from nolabel.methods.cotraining.thresholds import ThresholdSearch, class_thresholds, next_portion
@@ -128,6 +128,18 @@ def test_an_unusual_place_needs_more_confidence():
     kept = drop_unsure(labels, torch.tensor([[[0.9, 0.9]]]), thresholds, factor=factor)
     assert kept.tolist() == [[[2, 1]]]
     assert prior_factor(labels, prior, 0.0).tolist() == [[[1.0, 1.0]]]
+    assert [least_prior(cycle) for cycle in range(4)] == [0.1, 0.05, 0.0, 0.0]
+
+
+def test_priors_are_shares_of_images():
+    maps = [torch.tensor([[0, 1]]), torch.tensor([[0, 0]])]
+    priors = class_priors(maps, 3)
+    assert priors[:, 0].tolist() == [[1.0, 0.5], [0.0, 0.5], [0.0, 0.0]]
+    smooth = class_priors([torch.randint(0, 3, (20, 30), generator=torch.Generator().manual_seed(0))], 3, 4.0)
+    torch.testing.assert_close(smooth.sum(0), torch.ones(20, 30))
+    assert smooth.std() < 0.1
+    with pytest.raises(DataError, match="differ"):
+        class_priors([torch.zeros(2, 2), torch.zeros(2, 3)], 3)
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -11,9 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nolabel.config import Config
 from nolabel.models.segmentation import Segmentor
 
-__all__ = ["Prediction", "label_and_confidence", "predict", "scores_at", "shortest_edge_size"]
+__all__ = [
+    "InferenceSize",
+    "Prediction",
+    "label_and_confidence",
+    "predict",
+    "scores_at",
+    "shortest_edge_size",
+]
 
 
 class Prediction(NamedTuple):
@@ -24,6 +32,25 @@ class Prediction(NamedTuple):
 
     labels: Tensor
     confidence: Tensor
+
+
+class InferenceSize(Config):
+    """At what size images are looked at, and at what size their labels come out."""
+
+    shortest_edge: int = 1024
+    """Length of the shorter edge, in pixels ..."""
+    longest_edge: int = 2048
+    """... but the longer edge has at most so many."""
+    fixed: tuple[int, int] | None = None
+    """Height and width instead, whatever the image's shape; the labels keep this size (for targets of mixed sizes)."""
+
+    def of_network(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) an image of this (height, width) is resized to."""
+        return self.fixed or shortest_edge_size(image, self.shortest_edge, self.longest_edge)
+
+    def of_labels(self, image: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) of the labels of an image of this (height, width)."""
+        return self.fixed or image
 
 
 def shortest_edge_size(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:

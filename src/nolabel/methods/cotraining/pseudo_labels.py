@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nolabel.errors import DataError
 
-__all__ = ["ImageScores", "drop_unsure", "prior_factor", "score_images"]
+__all__ = ["ImageScores", "drop_unsure", "score_images"]
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,6 @@ class ImageScores:
         )
 
 
-def prior_factor(labels: Tensor, prior: Tensor, least: float) -> Tensor:
-    """Return the factor of every pixel's confidence that says how usual its class is at this place.
-
-    Args:
-        labels: (N, H, W) uint8.
-        prior: (L, H, W) float32 in [0, 1], how often each label is found at each place.
-        least: from this prior on the factor is 1, below it prior / least. 0 switches priors off.
-    """
-    if least <= 0:
-        return torch.ones(labels.shape, device=labels.device)
-    at_pixel = prior.expand(len(labels), *prior.shape).gather(1, labels[:, None].long())[:, 0]
-    return (at_pixel / least).clamp(max=1)
-
-
 def drop_unsure(
     labels: Tensor,
     confidence: Tensor,
@@ -97,7 +83,8 @@ def drop_unsure(
         confidence: (..., H, W) float32.
         thresholds: (L,) float64; L - 1 is void.
         mask: (H, W) bool, True on pixels that get no label (the ego vehicle).
-        factor: (..., H, W), multiplied with the confidence before the comparison, see :func:`prior_factor`.
+        factor: (..., H, W), multiplied with the confidence before the comparison, see
+            :func:`nolabel.methods.cotraining.priors.prior_factor`.
 
     Returns:
         (..., H, W) uint8.
