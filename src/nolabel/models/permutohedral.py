@@ -178,5 +178,6 @@ def _blur_along(vertices: Tensor, step: int) -> WeightedGather:
     here, following = everyone[found], place[found]
     row = torch.cat([everyone, here, following])
     column = torch.cat([everyone, following, here])
-    weights = torch.cat([torch.ones(count), torch.full((2 * len(here),), 0.5)]).to(vertices.device)
+    weights = torch.full((len(row),), 0.5, device=vertices.device)
+    weights[:count] = 1
     return WeightedGather.from_entries(row, column, weights, count)

@@ -29,7 +29,7 @@ def renumber(instances: Tensor, limit: int = MAX_OBJECTS) -> Tensor:
     """Make the ids 1..N without gaps, in their old order; of more than ``limit`` objects the largest stay."""
     ids, inverse, counts = torch.unique(instances, return_inverse=True, return_counts=True)
     order_key = torch.where(ids > 0, counts, -1)
-    keep = torch.zeros(len(ids), dtype=torch.bool)
+    keep = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     keep[order_key.argsort(descending=True, stable=True)[:limit]] = True
     keep &= ids > 0
     new_ids = torch.where(keep, keep.cumsum(0), 0)
