@@ -51,7 +51,8 @@ def validate(
     from nolabel.errors import ConfigError
 
     if predictions is not None and model is not None and "=" in model:
-        model, overrides = None, [model, *(overrides or [])]
+        overrides = [model, *(overrides or [])]  # there is no model, so the first setting took its place
+        model = None
     if (model is None) == (predictions is None):
         raise ConfigError(
             "give a model or --predictions DIR, one of the two", hint="model: run folder or file"
