@@ -249,16 +249,18 @@ class PanopticMap(Result):
 
 def _tight_boxes(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:
     """XYXY boxes (maxima exclusive) of the ids 1..count of a map."""
-    height, width = ids.shape
-    flat = ids.reshape(-1)
-    rows = torch.arange(height).repeat_interleave(width)
-    columns = torch.arange(width).repeat(height)
-    low = torch.full((2, count + 1), max(height, width, 1))
-    high = torch.zeros(2, count + 1, dtype=torch.long)
-    for axis, position in enumerate((columns, rows)):
-        low[axis].scatter_reduce_(0, flat, position, "amin")
-        high[axis].scatter_reduce_(0, flat, position + 1, "amax")
-    return [tuple(box) for box in torch.cat([low, high])[:, 1:].T.tolist()]
+    if ids.numel() == 0:
+        return []
+    sides = []
+    for axis in (1, 0):  # columns, then rows: where each id occurs, counted instead of compared pixel by pixel
+        length = ids.shape[axis]
+        place = torch.arange(length) if axis == 1 else torch.arange(length)[:, None]
+        there = torch.bincount((ids * length + place).reshape(-1), minlength=(count + 1) * length)
+        there = there.reshape(count + 1, length)[1:] > 0
+        first, last = there.int().argmax(1), length - there.flip(1).int().argmax(1)
+        sides.append((first.tolist(), last.tolist()))
+    (left, right), (top, bottom) = sides
+    return list(zip(left, top, right, bottom, strict=True))
 
 
 def _shades() -> np.ndarray:

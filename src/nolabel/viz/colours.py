@@ -22,6 +22,7 @@ _COLOUR_MAPS = {
     "viridis": cv2.COLORMAP_VIRIDIS,
     "inferno": cv2.COLORMAP_INFERNO,
 }
+_COUNTABLE = 1 << 18
 _GOLDEN_RATIO = 0.618033988749895
 RIGHT, WRONG, VOID = (67, 160, 71), (216, 27, 96), (60, 60, 66)
 
@@ -110,9 +111,16 @@ def panoptic_colours(
     """Class colours, shaded for each instance, of maps ``(H, W)``."""
     category, number = (to_array(values).astype(np.int64) for values in (semantic, instance))
     number = np.where((category >= 0) & (category < 255), number, 0)
-    codes, index = np.unique(category * (number.max(initial=0) + 1) + number, return_inverse=True)
-    categories, numbers = np.divmod(codes, number.max(initial=0) + 1)
-    return shade(label_colours(categories, palette), numbers)[index.reshape(category.shape)]
+    number = np.where(number > 0, number, 0)
+    stride = int(number.max(initial=0)) + 1
+    category = np.where((category >= 0) & (category < len(palette)), category, len(palette) - 1)
+    if len(palette) * stride > _COUNTABLE:
+        codes, index = np.unique(category * stride + number, return_inverse=True)
+        index = index.reshape(category.shape)
+    else:  # a table of all pairs costs less than sorting the pixels
+        codes, index = np.arange(len(palette) * stride), category * stride + number
+    categories, numbers = np.divmod(codes, stride)
+    return shade(label_colours(categories, palette), numbers)[index]
 
 
 def scalar_colours(

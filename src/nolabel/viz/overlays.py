@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
@@ -35,11 +36,8 @@ def blend(
             f"an image of {picture.shape[:2]} and a map of {colours.shape[:2]} pixels do not match",
             hint="resize one to the other first",
         )
-    share = (
-        np.full(picture.shape[:2], alpha) if where is None else alpha * np.asarray(where, dtype=np.float64)
-    )
-    mixed = picture + share[..., None] * (colours.astype(np.float64) - picture)
-    return np.round(mixed).astype(np.uint8)
+    mixed = cv2.addWeighted(colours, alpha, picture, 1 - alpha, 0)
+    return mixed if where is None else np.where(np.asarray(where, dtype=bool)[..., None], mixed, picture)
 
 
 def contours(ids: ArrayLike | Tensor, thickness: int = 1) -> NDArray[np.bool_]:
