@@ -26,6 +26,7 @@ __all__ = [
     "categories",
     "coco_detection_json",
     "coco_panoptic_json",
+    "image_name",
     "load_coco_detection",
     "load_coco_panoptic",
     "object_annotations",
@@ -169,7 +170,7 @@ def load_coco_panoptic(
     labels = _labels(content, space)
     beside = path.with_suffix("")
     folder = Path(pngs) if pngs is not None else (beside if beside.is_dir() else path.parent)
-    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
+    names = {image["id"]: image_name(image["file_name"]) for image in content["images"]}
     for annotation in content["annotations"]:
         png = folder / annotation["file_name"]
         try:
@@ -221,8 +222,15 @@ def load_coco_detection(path: str | Path, space: LabelSpace) -> list[tuple[str, 
         boxes[:, 2:] += boxes[:, :2]
         scores = [row.get("score", 1.0) for row in rows]
         classes = [labels[row["category_id"]] for row in rows]
-        results.append((Path(image["file_name"]).stem, Instances(masks, boxes, scores, classes, size, space)))
+        results.append(
+            (image_name(image["file_name"]), Instances(masks, boxes, scores, classes, size, space))
+        )
     return results
+
+
+def image_name(file_name: str) -> str:
+    """The name of a picture: its path without suffix, folders joined by ``_``, so that it can name files."""
+    return "_".join(Path(file_name).with_suffix("").parts)
 
 
 def _unique(results: Iterable[tuple[str, Any]], space: LabelSpace) -> Iterable[tuple[str, Any]]:

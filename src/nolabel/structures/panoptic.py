@@ -252,7 +252,10 @@ def _tight_boxes(ids: Tensor, count: int) -> list[tuple[int, int, int, int]]:
     if ids.numel() == 0:
         return []
     sides = []
-    for axis in (1, 0):  # columns, then rows: where each id occurs, counted instead of compared pixel by pixel
+    for axis in (
+        1,
+        0,
+    ):  # columns, then rows: where each id occurs, counted instead of compared pixel by pixel
         length = ids.shape[axis]
         place = torch.arange(length) if axis == 1 else torch.arange(length)[:, None]
         there = torch.bincount((ids * length + place).reshape(-1), minlength=(count + 1) * length)

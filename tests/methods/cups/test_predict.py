@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 import nolabel
 from nolabel.api import InstanceTracker, Pipeline
-from nolabel.data import CocoPanoptic, to_image
+from nolabel.cli import app
+from nolabel.data import CocoPanoptic, VideoFrames, to_image
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cups.predict import equal_batches
@@ -190,3 +192,66 @@ def test_images_of_every_kind_are_read_alike() -> None:
     for wrong in (b"text", None, [[1, 2], [3]], np.zeros((0, 5, 3), np.uint8)):
         with pytest.raises(DataError):
             to_image(wrong)
+
+
+def test_images_of_subfolders_keep_their_folders_in_their_names(
+    model: Pipeline, frames: list[torch.Tensor], tmp_path: Path
+) -> None:
+    for clip in ("a", "b"):
+        write(frames[:2], tmp_path / "clips" / clip)
+    summary = model.save(tmp_path / "clips", tmp_path / "out", ["coco", "video"], track=True, fps=4)
+    assert summary.written["video"] == 2  # one for each clip
+    back = dict(load_coco_panoptic(tmp_path / "out" / "panoptic.json", CITYSCAPES_19))
+    assert list(back) == ["a_frame_0", "a_frame_1", "b_frame_0", "b_frame_1"]
+    assert torch.equal(back["a_frame_0"].instance, back["b_frame_0"].instance)  # tracks start anew
+    files = [
+        image["file_name"] for image in json.loads((tmp_path / "out/panoptic.json").read_text())["images"]
+    ]
+    assert files[2] == "b/frame_0.png"
+
+
+def test_a_video_that_ends_early_keeps_what_was_read(
+    model: Pipeline, frames: list[torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with VideoFile(tmp_path / "drive.mp4", 5.0) as video:
+        for frame in frames:
+            video.add(frame)
+    length = VideoFrames.__len__
+    monkeypatch.setattr(VideoFrames, "__len__", lambda self: length(self) + 3)
+    summary = model.save(tmp_path / "drive.mp4", tmp_path / "out", ["video"])
+    assert summary.count == len(frames) and len(summary.failed) == 1
+    assert summary.failed[0][0] == f"drive_{len(frames):06d}" and "ends after" in summary.failed[0][1]
+    assert (tmp_path / "out" / "drive.mp4").exists()
+
+
+def test_images_that_do_not_fit_into_memory_are_reported(
+    model: Pipeline, frames: list[torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = model.model.network.predict
+
+    def too_small(images: torch.Tensor, sizes: list[tuple[int, int]]) -> object:
+        if images.shape[-1] > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(images, sizes)
+
+    monkeypatch.setattr(model.model.network, "predict", too_small)
+    folder = write([frames[0], frames[1][:, :, :90]], tmp_path / "images")
+    summary = model.save(folder, tmp_path / "out", ["labels"])
+    assert summary.count == 1 and "do not fit into memory" in summary.failed[0][1]
+    assert model(frames[0], max_side=64).size == (64, 128)
+
+
+def test_the_command_leaves_with_code_1_when_an_image_failed(
+    frames: list[torch.Tensor], tmp_path: Path
+) -> None:
+    folder, runner = write(frames[:2], tmp_path / "images"), CliRunner()
+    command = ["cups", "predict", "embedded", str(folder), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    options = ["--save", "coco, overlay", "--size", "32x64", "--confidence-threshold", "0.9", "--track"]
+    good = runner.invoke(app, command + options)
+    assert good.exit_code == 0 and "2 images predicted" in good.output
+    assert Image.open(tmp_path / "out" / "overlay" / "frame_0.jpg").size == (64, 32)
+    (folder / "frame_1.png").write_bytes(b"no image")
+    bad = runner.invoke(app, command + options)
+    assert bad.exit_code == 1 and "failed: frame_1" in bad.output
+    wrong = runner.invoke(app, [*command, "--size", "large"])
+    assert isinstance(wrong.exception, ConfigError)

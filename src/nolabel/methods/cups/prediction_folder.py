@@ -33,6 +33,7 @@ from nolabel.methods.cups.statistics import (
     split_things_and_stuff,
 )
 from nolabel.structures import LabelledSample
+from nolabel.structures.coco import image_name
 
 __all__ = [
     "FolderClusters",
@@ -195,7 +196,7 @@ def _open_coco(folder: Path, space: LabelSpace) -> FolderClusters:
 def _coco_readers(content: dict[str, Any], path: Path) -> dict[str, Reader]:
     label_of = {entry["id"]: label for label, entry in enumerate(content["categories"])}
     thing = {entry["id"]: bool(entry["isthing"]) for entry in content["categories"]}
-    names = {entry["id"]: Path(entry["file_name"]).stem for entry in content["images"]}
+    names = {entry["id"]: image_name(entry["file_name"]) for entry in content["images"]}
     pngs = path.with_suffix("") if path.with_suffix("").is_dir() else path.parent
     readers: dict[str, Reader] = {}
     for entry in content["annotations"]:
