@@ -215,3 +215,15 @@ def test_runs_keep_every_frame_and_break_at_gaps_only(numbers: list[int]) -> Non
 )
 def test_runs(numbers: list[int | None], expected: list[list[int | None]]) -> None:
     assert runs(numbers, numbers) == expected
+
+
+def test_footage_of_one_camera_is_refused_in_plain_words(tmp_path: Path) -> None:
+    for n in range(3):
+        save(tmp_path / "frames" / f"{n}.png", picture(n))
+    with pytest.raises(DataError, match="one view only") as caught:
+        open_stereo_video(tmp_path / "frames")
+    assert "left/ and right/" in (caught.value.hint or "")
+    (tmp_path / "stereo").mkdir()
+    (tmp_path / "frames").rename(tmp_path / "stereo" / "left")
+    with pytest.raises(DataError, match="there is no folder"):
+        open_stereo_video(tmp_path / "stereo")

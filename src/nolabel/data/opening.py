@@ -79,6 +79,12 @@ def open_stereo_video(
     layout = find_layout(root)
     if layout == "stereo":
         return FolderStereoVideo(root, calibration, **options)
+    if layout in {"images", "video"}:
+        raise DataError(
+            f"{root} holds one view only; moving objects are found from stereo video",
+            hint="with one camera, predict with a network that was trained on stereo footage; otherwise "
+            + STEREO_HELP,
+        )
     if layout not in {"cityscapes", "kitti_raw"}:
         raise DataError(f"{root} is no stereo video (it looks like: {layout})", hint=STEREO_HELP)
     if calibration is not None:

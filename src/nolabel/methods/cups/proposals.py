@@ -146,6 +146,12 @@ def _ensemble(
     masks, scores = masks[agreed], scores[agreed]
     kept = matrix_nms(masks, scores, config.nms_sigma, config.nms_threshold)
     painted, order = paint(masks[kept.indices], config.connectivity, config.reference_compat)
+    if (
+        not config.reference_compat
+    ):  # before the size is measured: what is trusted of a thin object is half of it
+        painted = grow_objects(
+            painted, disparity, scene_flow.valid, config.growth_reach, config.growth_tolerance
+        )
     instances = drop_small_objects(
         painted,
         scene_flow.points_0,
@@ -167,9 +173,6 @@ def _ensemble(
     of_painted = torch.cat([kept.scores.new_zeros(1), kept.scores[order]])
     of_instance = kept.scores.new_zeros(stages["size"] + 1)
     of_instance.scatter_(0, instances.flatten(), of_painted[painted.flatten()])
-    if not config.reference_compat:
-        trusted = scene_flow.valid
-        instances = grow_objects(instances, disparity, trusted, config.growth_reach, config.growth_tolerance)
     return instances, of_instance[1:]
 
 

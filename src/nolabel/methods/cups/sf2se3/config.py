@@ -90,7 +90,7 @@ class ObjectProposalConfig(Config):
     """Matrix NMS: strength of the Gaussian decay."""
     nms_threshold: float = Field(default=0.6, ge=0, le=1)
     """Matrix NMS: least decayed score."""
-    growth_reach: int = Field(default=3, ge=0)
+    growth_reach: int = Field(default=4, ge=0)
     """Pixels that objects grow over the untrusted band at their edges; 0 for none. Not used with
     ``reference_compat``."""
     growth_tolerance: float = Field(default=0.05, ge=0)
