@@ -28,6 +28,7 @@ from nolabel.engine.batches import StepSampler, make_loader, to_device
 from nolabel.engine.distributed import gather_objects, is_first_process, quiet_fabric
 from nolabel.engine.interrupts import Interrupt, interrupts
 from nolabel.engine.loggers import LoggerName, open_loggers
+from nolabel.engine.memory import release_free_memory
 from nolabel.engine.outlook import FIRST_STEPS, expected_time, training_outlook
 from nolabel.engine.progress import Progress
 from nolabel.engine.run_folder import RunFolder, settings_identity
@@ -366,6 +367,7 @@ class _Loop:
         saving = last or done % config.checkpoint_every == 0
         if looking or saving or validating:
             self.flush(log=looking, done=done)
+            release_free_memory()
         if validating:
             self.validate(done)
         # Processes must agree on the step they stop at: they talk about it when they log.
