@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden.support import golden_root, load_json, load_npz
-from nolabel.data import open_labelled
+from nolabel.data import find_labelled, open_labelled
 from nolabel.data.kitti import excluded
 from nolabel.labels import VOID
 
@@ -45,6 +45,7 @@ def test_sample_equals_the_recorded_one(case: str) -> None:
     meta, expected = load_json(folder / "meta.json")[case], load_npz(folder / f"{case}.npz")
     prefix = max((name for name in SETS if case.startswith(name)), key=len)
     dataset_name, place = SETS[prefix]
+    assert find_labelled(folder / place) == dataset_name
     classes = meta["num_classes"]
     dataset = open_labelled(
         dataset_name,

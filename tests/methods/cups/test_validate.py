@@ -195,6 +195,17 @@ def test_one_plain_view_is_no_augmentation(network: nolabel.Pipeline, world: Pat
     assert any(not torch.equal(a, b) for a, b in zip(plain, many, strict=True))
 
 
+def test_saved_predictions_score_like_the_model(world: Path, tmp_path: Path) -> None:
+    arguments = ["cups", "predict", "embedded", str(world), "--out", str(tmp_path), "--device", "cpu"]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    settings = {"space": "cityscapes_19", "matching": {"mode": "stored"}, "progress": False}
+    direct = nolabel.evaluate(nolabel.load("cups", device="cpu"), world, **settings)
+    saved = nolabel.evaluate(tmp_path, world, **settings)
+    np.testing.assert_array_equal(saved.scores.iou_sum, direct.scores.iou_sum)
+    assert saved.scores.pq == direct.scores.pq > 0 and saved.scores.miou == direct.scores.miou
+
+
 def test_the_threshold_reaches_the_network(network: nolabel.Pipeline, world: Path) -> None:
     found = [
         max(int(ids[..., 1].max()) for ids in clusters(network, world, confidence_threshold=t))
