@@ -122,7 +122,7 @@ def test_pooling_reads_the_image_and_level_of_each_box():
     small, large = [8.0, 8.0, 40.0, 40.0], [0.0, 0.0, 240.0, 240.0]
     pooled = pool_boxes(features, [torch.tensor([large, small]), torch.tensor([small])], 3)
     assert pooled.shape == (3, 1, 3, 3)
-    assert pooled.amax(dim=(1, 2, 3)).tolist() == [2.0, 0.0, 10.0]
+    assert pooled.amax(dim=(1, 2, 3)).tolist() == pytest.approx([2.0, 0.0, 10.0], abs=1e-5)
 
 
 def test_pooling_of_a_ramp_gives_the_centres_of_the_cells():

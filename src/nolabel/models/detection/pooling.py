@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from nolabel.models.detection.gathered_pooling import gathered_roi_align
+
 __all__ = ["box_levels", "pool_boxes"]
 
 _CANONICAL_SIZE, _CANONICAL_LEVEL = 224.0, 4.0
@@ -42,8 +44,11 @@ def pool_boxes(features: Sequence[Tensor], boxes: Sequence[Tensor], size: int) -
     pooled = joined.new_zeros((len(joined), features[0].shape[1], size, size), dtype=features[0].dtype)
     for level, feature in enumerate(features, start=2):
         rows = (levels == level).nonzero().squeeze(1)
-        crops = roi_align(
-            feature, regions[rows], size, spatial_scale=0.5**level, sampling_ratio=0, aligned=True
-        )
+        if feature.device.type == "cpu":
+            crops = gathered_roi_align(feature, regions[rows], size, 0.5**level)
+        else:
+            crops = roi_align(
+                feature, regions[rows], size, spatial_scale=0.5**level, sampling_ratio=0, aligned=True
+            )
         pooled.index_copy_(0, rows, crops)
     return pooled
