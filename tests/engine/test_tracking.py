@@ -93,6 +93,17 @@ def test_the_pairing_is_one_to_one_and_of_the_largest_sum() -> None:
     assert int(second.instance[12, 25]) != int(second.instance[12, 27])
 
 
+def test_a_fast_object_is_followed_by_its_speed() -> None:
+    """It moves by 0.8 of its width in each frame and is missed once: by then it is clear of its last place."""
+    tracker, tracks = InstanceTracker(), []
+    for column in (2, 10, 18, 26, None, 42):
+        ids = boxes((10, column, 10)) if column is not None else boxes((30, 2, 4))
+        result = tracker.update(frame_of(ids))
+        if column is not None:
+            tracks.append(int(result.instance[12, column + 5]))
+    assert tracks == [1] * 5
+
+
 def test_classes_part_tracks_unless_told_otherwise() -> None:
     ids = boxes((5, 5, 12))
     for same_class, stays in ((True, False), (False, True)):

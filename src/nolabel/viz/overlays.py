@@ -36,7 +36,7 @@ def blend(
             f"an image of {picture.shape[:2]} and a map of {colours.shape[:2]} pixels do not match",
             hint="resize one to the other first",
         )
-    mixed = cv2.addWeighted(colours, alpha, picture, 1 - alpha, 0)
+    mixed = np.asarray(cv2.addWeighted(colours, alpha, picture, 1 - alpha, 0), dtype=np.uint8)
     return mixed if where is None else np.where(np.asarray(where, dtype=bool)[..., None], mixed, picture)
 
 
