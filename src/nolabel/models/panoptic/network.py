@@ -44,9 +44,11 @@ class ImageFeatures(NamedTuple):
     def region_levels(self) -> list[Tensor]:
         """p2 .. p5 in float32: boxes are pooled in full precision, whatever the network runs in.
 
-        Channels first, which pooling would copy them to for every head anew.
+        In the memory layout that pooling reads: channels last on processors, first elsewhere, so that it does not
+        copy the maps for every head anew.
         """
-        return [self.pyramid[name].float().contiguous() for name in ("p2", "p3", "p4", "p5")]
+        levels = [self.pyramid[name].float() for name in ("p2", "p3", "p4", "p5")]
+        return [level.contiguous() if level.is_cuda else level for level in levels]
 
 
 @dataclass(frozen=True)
