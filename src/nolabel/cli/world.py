@@ -11,7 +11,8 @@ import typer
 def world(
     out: Annotated[Path, typer.Argument(help="folder to write, made if absent")],
     layout: str = typer.Option(
-        "cityscapes", help="cityscapes (official layout) or folder (left/ right/ calibration.yaml)"
+        "cityscapes",
+        help="cityscapes (official layout), folder (left/ right/ calibration.yaml) or gta5 (images/ labels/)",
     ),
     style: str = typer.Option("real", help="real (camera-like) or synthetic (clean, rendered-looking)"),
     scenes: int = typer.Option(50, min=1, help="number of clips"),

@@ -12,6 +12,7 @@ from nolabel.data.labelled import LabelledDataset
 from nolabel.data.labelled_opening import LABELLED, find_labelled, open_labels
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
+from nolabel.data.semantic_layouts import ListedLabelled, read_list
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
 from nolabel.data.unlabelled import open_unlabelled
 from nolabel.data.video import VideoFrames
@@ -31,6 +32,7 @@ __all__ = [
     "KittiRawStereoVideo",
     "KnownDataset",
     "LabelledDataset",
+    "ListedLabelled",
     "StereoVideoDataset",
     "StereoVideoOptions",
     "VideoFrames",
@@ -48,6 +50,7 @@ __all__ = [
     "open_stereo_video",
     "open_unlabelled",
     "read_image",
+    "read_list",
     "to_image",
     "waymo_records",
 ]

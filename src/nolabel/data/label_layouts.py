@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE
-from nolabel.data.files import examples, natural_key, read_json, read_map
+from nolabel.data.files import examples, read_json
+from nolabel.data.label_files import decode_classes, find_files, pair_files, read_channels
 from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord
+from nolabel.data.semantic_layouts import SEMANTIC_LAYOUTS
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import VOID
 
@@ -63,35 +65,8 @@ def open_labelled(name: str, root: str | Path, split: str = "val", **options: An
 # --- where the files lie ---------------------------------------------------------------------------------
 
 
-def _files(root: Path, pattern: str, source: str) -> list[Path]:
-    found = sorted(root.glob(pattern), key=natural_key)
-    if not found:
-        raise DataError(f"{root} holds no {pattern}", hint=source)
-    return found
-
-
-def _with_partner(
-    images: list[Path], partner: Callable[[Path], Path], root: Path, source: str
-) -> list[tuple[Path, Path]]:
-    """Pair each file with another; the folders are listed once instead of asking for every file."""
-    pairs = [(image, partner(image)) for image in images]
-    there = {
-        path
-        for folder in {other.parent for _, other in pairs}
-        if folder.is_dir()
-        for path in folder.iterdir()
-    }
-    missing = [other.relative_to(root) for _, other in pairs if other not in there]
-    if missing:
-        raise DataError(
-            f"{root}: {len(missing)} of {len(pairs)} partner files are missing: {examples(missing)}",
-            hint=source,
-        )
-    return pairs
-
-
 def _cityscapes_records(root: Path, split: str) -> list[LabelledRecord]:
-    labels = _files(root, f"gtFine/{split}/*/*_gtFine_instanceIds.png", CITYSCAPES_SOURCE)
+    labels = find_files(root, f"gtFine/{split}/*/*_gtFine_instanceIds.png", CITYSCAPES_SOURCE)
     folder = next(
         (f for f in ("leftImg8bit_sequence", "leftImg8bit") if (root / f / split).is_dir()), "leftImg8bit"
     )
@@ -100,7 +75,7 @@ def _cityscapes_records(root: Path, split: str) -> list[LabelledRecord]:
         stem = label.name.removesuffix("_gtFine_instanceIds.png")
         return root / folder / split / label.parent.name / f"{stem}_leftImg8bit.png"
 
-    pairs = _with_partner(labels, image_of, root, CITYSCAPES_SOURCE)
+    pairs = pair_files(labels, image_of, root, CITYSCAPES_SOURCE)
     return [LabelledRecord(image.stem, image, label) for label, image in pairs]
 
 
@@ -111,8 +86,8 @@ _KITTI_PANOPTIC_SOURCE = (
 
 
 def _kitti_records(root: Path, split: str) -> list[LabelledRecord]:
-    images = _files(root, "validation/images/*.png", _KITTI_PANOPTIC_SOURCE)
-    labels = _files(root, "validation/cityscapes_instance_format/*.png", _KITTI_PANOPTIC_SOURCE)
+    images = find_files(root, "validation/images/*.png", _KITTI_PANOPTIC_SOURCE)
+    labels = find_files(root, "validation/cityscapes_instance_format/*.png", _KITTI_PANOPTIC_SOURCE)
     if len(images) != len(labels):
         raise DataError(
             f"{root} has {len(images)} images and {len(labels)} label maps in validation/",
@@ -128,9 +103,9 @@ _BDD_SOURCE = (
 
 
 def _bdd_records(root: Path, split: str) -> list[LabelledRecord]:
-    images = _files(root, f"images/10k/{split}/*.jpg", _BDD_SOURCE)
+    images = find_files(root, f"images/10k/{split}/*.jpg", _BDD_SOURCE)
     folder = root / "labels/pan_seg/bitmasks" / split
-    pairs = _with_partner(images, lambda image: folder / f"{image.stem}.png", root, _BDD_SOURCE)
+    pairs = pair_files(images, lambda image: folder / f"{image.stem}.png", root, _BDD_SOURCE)
     return [LabelledRecord(image.stem, image, label) for image, label in pairs]
 
 
@@ -142,7 +117,7 @@ _MUSES_SOURCE = (
 
 def _muses_records(root: Path, split: str) -> list[LabelledRecord]:
     # The published protocol takes the clear day only.
-    images = _files(root, f"frame_camera/{split}/clear/day/*_frame_camera.png", _MUSES_SOURCE)
+    images = find_files(root, f"frame_camera/{split}/clear/day/*_frame_camera.png", _MUSES_SOURCE)
     folder = root / "gt_panoptic" / split / "clear/day"
     index = read_json(root / f"gt_panoptic/gt_panoptic_by_condition/{split}_clear_day.json")
     segments = {
@@ -162,9 +137,7 @@ def _muses_records(root: Path, split: str) -> list[LabelledRecord]:
         raise DataError(
             f"{root}: the index lacks {len(missing)} images: {examples(missing)}", hint=_MUSES_SOURCE
         )
-    pairs = _with_partner(
-        images, lambda image: folder / f"{stem(image)}_gt_panoptic.png", root, _MUSES_SOURCE
-    )
+    pairs = pair_files(images, lambda image: folder / f"{stem(image)}_gt_panoptic.png", root, _MUSES_SOURCE)
     return [LabelledRecord(i.stem, i, label, segments=segments[stem(i)]) for i, label in pairs]
 
 
@@ -176,13 +149,13 @@ _WAYMO_SOURCE = (
 
 def _waymo_records(root: Path, split: str) -> list[LabelledRecord]:
     # Frames without labels also have an image: the semantic map decides.
-    labels = _files(root, "validation/*/*_semantic.png", _WAYMO_SOURCE)
+    labels = find_files(root, "validation/*/*_semantic.png", _WAYMO_SOURCE)
 
     def sibling(kind: str) -> Callable[[Path], Path]:
         return lambda label: label.with_name(label.name.removesuffix("_semantic.png") + f"_{kind}.png")
 
-    images = _with_partner(labels, sibling("image"), root, _WAYMO_SOURCE)
-    instances = _with_partner(labels, sibling("instance"), root, _WAYMO_SOURCE)
+    images = pair_files(labels, sibling("image"), root, _WAYMO_SOURCE)
+    instances = pair_files(labels, sibling("instance"), root, _WAYMO_SOURCE)
     return [
         LabelledRecord(f"{image.parent.name}{image.stem}", image, label, instance)
         for (label, image), (_, instance) in zip(images, instances, strict=True)
@@ -193,9 +166,9 @@ _MOTS_SOURCE = "get MOTSChallenge from https://motchallenge.net/data/MOTS: train
 
 
 def _mots_records(root: Path, split: str) -> list[LabelledRecord]:
-    images = _files(root, "train/images/*/*.jpg", _MOTS_SOURCE)
+    images = find_files(root, "train/images/*/*.jpg", _MOTS_SOURCE)
     folder = root / "train/instances"
-    pairs = _with_partner(
+    pairs = pair_files(
         images, lambda image: folder / image.parent.name / f"{image.stem}.png", root, _MOTS_SOURCE
     )
     return [LabelledRecord(f"{image.parent.name}{image.stem}", image, label) for image, label in pairs]
@@ -208,8 +181,8 @@ _KITTI_INSTANCE_SOURCE = (
 
 
 def _kitti_instance_records(root: Path, split: str) -> list[LabelledRecord]:
-    labels = _files(root, "data_object_instance_2/training/instance_2/*.png", _KITTI_INSTANCE_SOURCE)
-    pairs = _with_partner(
+    labels = find_files(root, "data_object_instance_2/training/instance_2/*.png", _KITTI_INSTANCE_SOURCE)
+    pairs = pair_files(
         labels, lambda label: root / "training/image_2" / label.name, root, _KITTI_INSTANCE_SOURCE
     )
     return [LabelledRecord(image.stem, image, label) for label, image in pairs]
@@ -226,7 +199,7 @@ def _camvid_records(root: Path, split: str) -> list[LabelledRecord]:
     images, labels = root / split, root / f"{split}annot"
     if not labels.is_dir():
         images, labels = root / "images" / split, root / "labels" / split
-    found = _files(labels, "**/*.png", _CAMVID_SOURCE)
+    found = find_files(labels, "**/*.png", _CAMVID_SOURCE)
     pictures = {p.relative_to(images).with_suffix("").as_posix(): p for p in images.rglob("*.*")}
     names = [label.relative_to(labels).with_suffix("").as_posix() for label in found]
     missing = [name for name in names if name not in pictures]
@@ -238,17 +211,6 @@ def _camvid_records(root: Path, split: str) -> list[LabelledRecord]:
 
 
 # --- how the label files are coded -----------------------------------------------------------------------
-
-
-def read_channels(path: Path, channels: int) -> IdMap:
-    """Read a map and insist on its number of channels."""
-    values = read_map(path)
-    if (values.shape[2] if values.ndim == 3 else 1) != channels:
-        raise DataError(
-            f"{path} has {values.shape[2] if values.ndim == 3 else 1} channels, not {channels}",
-            hint="this is not the label file of this data set's layout",
-        )
-    return values
 
 
 def _decode_cityscapes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
@@ -289,12 +251,6 @@ def _decode_mots(record: LabelledRecord) -> tuple[IdMap, IdMap]:
 def _decode_kitti_instance(record: LabelledRecord) -> tuple[IdMap, IdMap]:
     values = read_channels(record.label, 1)
     return (values != 0).astype(np.int64), values
-
-
-def _decode_classes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    """A map of class ids without instances."""
-    values = read_channels(record.label, 1)
-    return values, np.zeros_like(values)
 
 
 _CITYSCAPES_27 = "cityscapes_27"
@@ -338,7 +294,8 @@ LAYOUTS: dict[str, LabelledLayout] = {
         _KITTI_INSTANCE_SOURCE,
     ),
     "camvid": LabelledLayout(
-        "camvid", _camvid_records, _decode_classes, None, "centre", "camvid_11", _CAMVID_SOURCE
+        "camvid", _camvid_records, decode_classes, None, "centre", "camvid_11", _CAMVID_SOURCE
     ),
+    **SEMANTIC_LAYOUTS,
 }
 """Name -> layout of every labelled data set."""

@@ -13,7 +13,8 @@ from nolabel.errors import ConfigError, DataError
 
 __all__ = ["LABELLED", "find_labelled", "open_labels"]
 
-# What only this layout has, below the root.
+# What only this layout has, below the root. GTA5 looks like an own folder, and BDD's semantic labels lie beside its
+# panoptic ones: these two have to be named.
 _SIGNS = {
     "cityscapes": "gtFine",
     "kitti_panoptic": "validation/cityscapes_instance_format",
@@ -23,6 +24,11 @@ _SIGNS = {
     "mots": "train/instances",
     "kitti_instance": "data_object_instance_2",
     "camvid": "*annot",
+    "synthia": "GT/LABELS",
+    "synscapes": "img/class",
+    "mapillary": "training/images",
+    "acdc": "gt/night",
+    "dark_zurich": "gt/val/night",
 }
 LABELLED = (*LAYOUTS, "folder", "coco")
 """Names of all labelled layouts."""

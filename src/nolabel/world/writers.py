@@ -1,4 +1,4 @@
-"""Write rendered clips to disk in the official Cityscapes layout or as a plain folder.
+"""Write rendered clips to disk in the official layouts of Cityscapes and GTA5 or as a plain folder.
 
 Every file is whole or absent and has the same bytes for the same settings; complete scenes are skipped, so the same
 command continues an interrupted run.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from nolabel.world.scenes import generate_scene
 from nolabel.world.styles import get_style
 from nolabel.world.truth import exact_flow
 
-Layout = Literal["cityscapes", "folder"]
+Layout = Literal["cityscapes", "folder", "gta5"]
 OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 
 
@@ -37,11 +37,12 @@ OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 class WorldSettings:
     """What is rendered and which files are written.
 
-    layout: `cityscapes` or `folder`; style: see `STYLES`; scenes: number of clips; frames: per clip; rig: the camera;
-    seed: scene i uses seed + i; split, city: names in the Cityscapes layout; annotate_all: labels for every left frame
-    (otherwise for frame 19 of long clips and frame 0 of short ones); disparity: 16-bit disparity PNGs; truth: NPZ files
-    with depth, disparity, flow, visibility, semantics, instances and poses; motion: exact flow and disparity as files
-    that `nolabel.data.motion_files` reads, under motion/ (in the Cityscapes layout motion/<split>/).
+    layout: `cityscapes`, `folder` or `gta5` (labelled single images); style: see `STYLES`; scenes: number of clips;
+    frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
+    annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`
+    labels all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility, semantics,
+    instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads, under motion/
+    (in the Cityscapes layout motion/<split>/).
     """
 
     layout: Layout = "cityscapes"
@@ -59,8 +60,10 @@ class WorldSettings:
 
     def __post_init__(self) -> None:
         get_style(self.style)
-        if self.layout not in ("cityscapes", "folder"):
-            raise ConfigError(f"unknown layout {self.layout!r}", hint="choose cityscapes or folder")
+        if self.layout not in get_args(Layout):
+            raise ConfigError(
+                f"unknown layout {self.layout!r}", hint=f"choose {' or '.join(get_args(Layout))}"
+            )
         if self.scenes < 1 or self.frames < 1 or self.seed < 0:
             raise ConfigError("scenes and frames must be at least 1 and seed at least 0")
         if "_" in self.city or "/" in self.city or not self.city:
@@ -228,9 +231,24 @@ def _folder_files(
         )
 
 
+def _gta5_files(
+    s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    """Single images, numbered from 1, with palette label maps of Cityscapes' raw ids."""
+    name = f"{scene * s.frames + index + 1:05d}.png"
+    raw = cityscapes_label_ids(CITYSCAPES_19)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[raw[: CITYSCAPES_19.num_classes]] = CITYSCAPES_19.palette[: CITYSCAPES_19.num_classes]
+    yield f"images/{name}", lambda: image_png(eyes[0]())
+    yield (
+        f"labels/{name}",
+        lambda: encode_png(raw[eyes[0]().semantic.cpu().numpy()].astype(np.uint8), palette),
+    )
+
+
 _Eyes = tuple[Callable[[], WorldFrame], Callable[[], WorldFrame]]
 _File = tuple[str, Callable[[], bytes]]
-_LAYOUTS = {"cityscapes": _cityscapes_files, "folder": _folder_files}
+_LAYOUTS = {"cityscapes": _cityscapes_files, "folder": _folder_files, "gta5": _gta5_files}
 
 
 def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Iterator[_File]:
