@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides
+from nolabel.cli.options import Overrides, ValidationData
 
 
 def self_train(
@@ -19,6 +19,7 @@ def self_train(
             help="Folder of images, video, or data set; default: the images that stage 2 was trained on."
         ),
     ] = None,
+    validate: ValidationData = None,
     recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
     settings: Overrides = None,
@@ -28,9 +29,11 @@ def self_train(
     from nolabel.methods.cups.self_train import SelfTrainConfig
     from nolabel.methods.cups.self_train import self_train as run
     from nolabel.methods.cups.self_train_images import images_of_run, open_training_images
+    from nolabel.methods.cups.training_scores import scorer
 
     config = load_config(SelfTrainConfig, recipe, settings or (), section="self_train" if recipe else None)
     source = images_of_run(start) if data is None else data
     images = open_training_images(source, config.images, frames=out / "frames")
-    run(start, images, out, config, overwrite=overwrite)
+    score = None if validate is None else scorer(validate, config.validation)
+    run(start, images, out, config, overwrite=overwrite, score=score)
     typer.echo(f"network: {out}    next: nolabel cups predict {out} IMAGES --out predictions")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pydantic
 import torch
@@ -33,6 +34,7 @@ from nolabel.methods.cups.optimisation import OptimisationConfig, make_optimizer
 from nolabel.methods.cups.self_labels import self_label
 from nolabel.methods.cups.self_train_images import ImagesConfig
 from nolabel.methods.cups.training_picture import draw_training_picture
+from nolabel.methods.cups.validation_config import ValidationConfig
 from nolabel.models.detection import RandomSampler
 from nolabel.models.panoptic import MultiViewPredictor, PanopticCascadeMaskRCNN, PanopticTarget, ViewConfig
 from nolabel.structures import ImageSample
@@ -56,6 +58,8 @@ class SelfAugmentationConfig(BatchAugmentationConfig):
 class SelfTrainConfig(OptimisationConfig):
     """Stage-3 training; the defaults are the published recipe."""
 
+    not_identity: ClassVar[frozenset[str]] = frozenset({"picture_every", "validation"})
+
     fit: FitConfig = FitConfig(steps=1500, batch_size=16, seed=1996, clip_norm=1.0, checkpoint_every=50)
     """Steps, batch size, seed, precision, devices."""
     images: ImagesConfig = ImagesConfig()
@@ -78,6 +82,8 @@ class SelfTrainConfig(OptimisationConfig):
     """Changes to images and labels."""
     picture_every: int | None = pydantic.Field(None, ge=1)
     """Steps between two pictures of image, teacher's label and student's prediction; null draws none."""
+    validation: ValidationConfig = ValidationConfig()
+    """How the networks are scored during training, where labelled images are given for that."""
 
 
 class SelfTraining(TrainingTask):
