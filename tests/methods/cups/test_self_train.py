@@ -132,7 +132,7 @@ def command(first: Path, pictures: Path, out: Path, steps: int) -> list[str]:
 def test_a_killed_self_training_ends_in_the_same_bits(first: Path, pictures: Path, tmp_path: Path) -> None:
     source = str(Path(nolabel.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    steps = 6
+    steps = 4
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(first, pictures, whole, steps), env=environment, check=True, capture_output=True)
     process = subprocess.Popen(
