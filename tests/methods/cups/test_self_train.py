@@ -183,7 +183,9 @@ def test_recipes_hold_the_published_settings(recipe: str) -> None:
     config = load_config(SelfTrainConfig, recipe, section="self_train")
     published = SelfTrainConfig()
     assert config.fit.steps == 1500 and config.fit.precision == "bf16-mixed"
-    for name in set(SelfTrainConfig.model_fields) - {"fit", "images", "augmentation", "confidence_threshold"}:
+    optimisation = ("learning_rate", "warmup_steps", "decay_steps", "weight_decay", "teacher_rate")
+    labels = ("view_scales", "mirror_views", "object_threshold", "semantic_threshold")
+    for name in (*optimisation, *labels):
         assert getattr(config, name) == getattr(published, name), name
     height, width = config.images.crop or (0, 0)
     rows = [round(share * height) for share in config.augmentation.crop]
