@@ -16,7 +16,7 @@ from nolabel.data.colour_transfer import (
     transfer,
 )
 from nolabel.data.mixing import first_present, listed_classes, paste, pixels_of, present_classes
-from nolabel.data.resizing import resize_image, resize_labels
+from nolabel.data.resizing import resize_image, resize_labels, to_bytes
 from nolabel.data.sampling import ClassStatistics, RareClassSampler
 from nolabel.errors import DataError
 
@@ -128,3 +128,8 @@ def test_resizing_is_pillows(size):
     assert np.array_equal(resize_labels(labels, size), np.asarray(nearest))
     with pytest.raises(DataError, match="bytes"):
         resize_image(image / 255, size)
+
+
+def test_bytes_come_back():
+    every = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    assert torch.equal(to_bytes(every.float() / 255), every)

@@ -34,9 +34,7 @@ FINAL_AGREEMENT = 0.9999
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
-    return {
-        k: torch.from_numpy(v) for k, v in load_npz(path).items() if v.dtype.kind in "biuf" and k is not None
-    }
+    return {name: torch.from_numpy(array) for name, array in load_npz(path).items()}
 
 
 def one_by_one(labels: torch.Tensor, confidence: torch.Tensor) -> list[Prediction]:
@@ -146,8 +144,9 @@ def branches(path: Path) -> tuple[dict, dict[str, exchange.Branch], dict[str, to
 @pytest.mark.parametrize("path", case_parameters("cotraining", "exchange*"))
 def test_fusion_and_statistics(path: Path) -> None:
     recorded, found, pseudo = branches(path)
-    fused = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], 19), strict=True))
-    less = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], 19, subtract=True), strict=True))
+    void = len(found["A"].thresholds) - 1
+    fused = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], void), strict=True))
+    less = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], void, subtract=True), strict=True))
     least = load_json(path / "params.json")["min_pixels"]
     for name in "AB":
         assert torch.equal(fused[name], recorded[f"fused_{name}"])
@@ -160,7 +159,8 @@ def test_fusion_and_statistics(path: Path) -> None:
 def test_rankings(path: Path) -> None:
     recorded, found, pseudo = branches(path)
     least = load_json(path / "params.json")["min_pixels"]
-    fused = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], 19), strict=True))
+    void = len(found["A"].thresholds) - 1
+    fused = dict(zip("AB", exchange.fuse_labels(pseudo["A"], pseudo["B"], void), strict=True))
     maps = {"first": pseudo, "fused": fused}
     rankings = [key for key in recorded if key.count(":") == 2]
     assert rankings

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from nolabel.errors import DataError
 
-__all__ = ["resize_image", "resize_labels"]
+__all__ = ["resize_image", "resize_labels", "to_bytes"]
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Return an image (..., H, W) with values in [0, 1] as uint8, rounded: what was read from a file comes back."""
+    return (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -119,6 +119,17 @@ def test_scores_of_what_is_left():
     assert torch.equal(again.co_training_vectors().nan_to_num(-1), rows.nan_to_num(-1))
 
 
+def test_scores_do_not_depend_on_the_order_of_pixels():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (1, 100, 100), generator=generator).to(torch.uint8)
+    confidence = torch.rand(1, 100, 100, generator=generator) * 0.5 + 0.5
+    thresholds = torch.full((4,), 0.5).double()
+    first = score_images(labels, confidence, thresholds)
+    second = score_images(labels.flip(1, 2), confidence.flip(1, 2), thresholds)
+    assert torch.equal(first.class_confidence[:, :3], second.class_confidence[:, :3])
+    assert torch.equal(first.score, second.score)
+
+
 def test_an_unusual_place_needs_more_confidence():
     labels = torch.tensor([[[0, 1]]], dtype=torch.uint8)
     prior = torch.tensor([[[0.05, 0.0]], [[0.0, 0.2]], [[0.0, 0.0]]])

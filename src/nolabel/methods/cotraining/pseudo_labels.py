@@ -15,6 +15,8 @@ from nolabel.errors import DataError
 
 __all__ = ["ImageScores", "drop_unsure", "score_images"]
 
+STEPS = 2.0**30
+
 
 @dataclass(frozen=True)
 class ImageScores:
@@ -129,7 +131,9 @@ def score_images(
     key = (ids + torch.arange(num_images, device=ids.device)[:, None] * (num_labels + 1)).flatten()
     size = num_images * (num_labels + 1)
     counts = torch.bincount(key, minlength=size).view(num_images, -1)
-    sums = torch.bincount(key, weights=confidence.flatten(), minlength=size).view(num_images, -1)
+    # Whole numbers of steps of 2**-30 add up exactly, whatever the order in which an accelerator adds them.
+    steps = confidence.flatten().double().mul_(STEPS).round_()
+    sums = torch.bincount(key, weights=steps, minlength=size).view(num_images, -1) / STEPS
     pixels = counts[:, :num_labels].clone()
     pixels[:, -1] += counts[:, -1]
     counted, summed = counts[:, :num_labels].clone(), sums[:, :num_labels].clone()
