@@ -19,8 +19,9 @@ import torch
 
 from benchmarks.cotrain.rows import NUM_LABELS, predictions
 from benchmarks.cups.measure import peak_bytes
+from nolabel.methods.cotraining.predict import Prediction
 from nolabel.methods.cotraining.prediction_files import PredictionFiles
-from nolabel.methods.cotraining.pseudo_labels import ImageScores, drop_unsure, score_images
+from nolabel.methods.cotraining.pseudo_labels import label_images
 from nolabel.methods.cotraining.thresholds import class_thresholds
 
 PORTION = 0.5
@@ -31,11 +32,8 @@ def stage(files: PredictionFiles) -> torch.Tensor:
     torch.set_num_threads(1)
     before, start, wall = peak_bytes("cpu"), time.process_time(), time.perf_counter()
     limits = class_thresholds(files, NUM_LABELS, PORTION)
-    parts = []
-    for labels, confidence in files:
-        kept = drop_unsure(labels, confidence, limits)
-        parts.append(score_images(kept[None], confidence[None], limits))
-    scores = ImageScores.join(parts)
+    counted = []
+    scores = label_images(files, len(files), limits, lambda _, kept: counted.append(int(kept.sum())))
     seconds, passed = time.process_time() - start, time.perf_counter() - wall
     print(f"{len(scores)} images: {seconds:.1f} CPU s, {passed:.1f} s", end=", ")
     print(f"peak RSS {peak_bytes('cpu') / 1e9:.2f} GB ({before / 1e9:.2f} GB before it)", flush=True)
@@ -66,8 +64,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         files = PredictionFiles(Path(folder), [f"{index:04d}" for index in range(options.images)])
-        for index, name in enumerate(files.names):
-            files.write(name, predictions(1, tuple(options.size), "cpu", index)[0])
+        drawn = predictions(8, tuple(options.size), "cpu")
+        for index, name in enumerate(files.names):  # every image is another one, but not drawn anew
+            labels, confidence = drawn[index % len(drawn)]
+            files.write(name, Prediction(labels.roll(index, 1), confidence.roll(-index, 0)))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             limits = pool.apply(stage, (files,))
         if options.check:

@@ -13,6 +13,7 @@ from nolabel.methods.cotraining.priors import class_priors, least_prior, prior_f
 from nolabel.methods.cotraining.pseudo_labels import (
     ImageScores,
     drop_unsure,
+    label_images,
     score_images,
 )
 from nolabel.methods.cotraining.thresholds import ThresholdSearch, class_thresholds, next_portion
@@ -117,6 +118,23 @@ def test_scores_of_what_is_left():
     rows = executed.co_training_vectors()
     again = ImageScores.from_co_training_vectors(rows)
     assert torch.equal(again.co_training_vectors().nan_to_num(-1), rows.nan_to_num(-1))
+
+
+def test_images_one_by_one_are_images_at_once():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (4, 6, 7), generator=generator).to(torch.uint8)
+    confidence = torch.rand(4, 6, 7, generator=generator)
+    thresholds = torch.tensor([0.5, 0.6, 0.5]).double()
+    mask = torch.arange(7).expand(6, 7) > 5
+    kept = {}
+    predictions = [Prediction(*pair) for pair in zip(labels, confidence, strict=True)]
+    scores = label_images(predictions, 4, thresholds, kept.__setitem__, mask=mask, reference_compat=True)
+    at_once = drop_unsure(labels, confidence, thresholds, mask=mask)
+    assert torch.equal(torch.stack([kept[i] for i in range(4)]), at_once)
+    expected = score_images(at_once, confidence, thresholds, reference_compat=True)
+    assert torch.equal(
+        scores.co_training_vectors().nan_to_num(-1), expected.co_training_vectors().nan_to_num(-1)
+    )
 
 
 def test_scores_do_not_depend_on_the_order_of_pixels():
