@@ -167,10 +167,12 @@ def test_rankings(path: Path) -> None:
     for key in rankings:
         when, sorting, name = key.split(":")
         view = {
-            branch: exchange.Branch(
+            branch: exchange.Branch.of(
                 found[branch].scores,
                 found[branch].thresholds,
-                exchange.images_with_class(maps[when][branch], len(found[branch].thresholds), least),
+                maps[when][branch],
+                least,
+                reference_compat=True,
             )
             for branch in "AB"
         }

@@ -58,6 +58,17 @@ def test_a_class_seen_only_by_the_partner_is_not_ranked():
     assert rank_by_class(torch.zeros(1), has_class, torch.tensor([[0.9], [float("nan")]])) == []
 
 
+def test_classes_the_branch_has_no_opinion_of_do_not_block():
+    """Image 2 got its class 0 from the partner: image 0 is given all the same, but not as executed."""
+    confidence = torch.tensor([[0.9, float("nan")], [0.5, float("nan")], [float("nan"), float("nan")]])
+    scores = ImageScores(torch.ones(3, 2).long(), confidence, torch.rand(3))
+    labels, limits = torch.zeros(3, 2, 2, dtype=torch.int64), torch.tensor([0.5, 0.5]).double()
+    sorting = "by_confidence_on_class_demand"
+    for executed, expected in ((False, [0]), (True, [])):
+        branch = Branch.of(scores, limits, labels, 1, reference_compat=executed)
+        assert rank_for_partner(branch, branch, sorting) == expected
+
+
 def branch(confidence, thresholds, score):
     confidence = torch.tensor(confidence)
     pixels = torch.full(confidence.shape, 10, dtype=torch.int64)

@@ -37,12 +37,38 @@ class Branch:
     Attributes:
         scores: of its pseudo-labels before fusion.
         thresholds: (L,) float64 of this cycle.
-        has_class: (N, L) bool, see :func:`images_with_class`; from the maps after fusion.
+        has_class: (N, L) bool, which images may be ranked for which class.
     """
 
     scores: ImageScores
     thresholds: Tensor
     has_class: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        scores: ImageScores,
+        thresholds: Tensor,
+        labels: Tensor,
+        min_pixels: int = 0,
+        *,
+        reference_compat: bool = False,
+    ) -> Branch:
+        """Describe a branch by its scores before, and its label maps (N, H, W) after fusion.
+
+        An image may be ranked for a class of which it has more than ``min_pixels`` pixels and the branch has an opinion.
+
+        Args:
+            scores, thresholds: see above.
+            labels: after fusion.
+            min_pixels: least pixels of a class, exclusive.
+            reference_compat: as executed, opinions are not asked for; a single image with a class that comes from the
+                partner alone (its confidence is NaN) then keeps all images from being given for this class.
+        """
+        has_class = images_with_class(labels, len(thresholds), min_pixels)
+        if not reference_compat:
+            has_class &= ~scores.class_confidence.isnan()
+        return cls(scores, thresholds, has_class)
 
 
 def fuse_labels(first: Tensor, second: Tensor, void: int, *, subtract: bool = False) -> tuple[Tensor, Tensor]:
@@ -109,7 +135,7 @@ def rank_by_class(
     """List the surest images of every class, classes in ascending order of ``demand`` (ties: lower class first).
 
     Of each class the images with more than (best - 0.2 (best - worst)) confidence are taken, best first; none if the
-    confidence of one of its images is NaN (the pixels there came from the other branch).
+    confidence of one of its images is NaN (:meth:`Branch.of` leaves such images out).
 
     Args:
         demand: (L,).
