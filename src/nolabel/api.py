@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from nolabel.data import find_layout, open_images, to_image
+from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.model_file import CupsModel, load_model
-from nolabel.methods.cups.predict import PredictionOptions, predict_images, predict_stream
+from nolabel.methods.cups.predict import predict_images, predict_stream
 from nolabel.methods.cups.predict_files import PredictionSummary, predict_to_folder
 from nolabel.structures import PanopticMap
 from nolabel.weights import find_weights

@@ -17,9 +17,9 @@ import nolabel
 from nolabel.api import InstanceTracker, Pipeline
 from nolabel.cli import app
 from nolabel.data import CocoPanoptic, VideoFrames, to_image
+from nolabel.engine.predicting import equal_batches
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19
-from nolabel.methods.cups.predict import equal_batches
 from nolabel.structures import load_coco_panoptic
 from nolabel.viz import VideoFile, to_picture
 from nolabel.world import Renderer, Rig, generate_scene

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import torch
 
 from nolabel.errors import WeightsError
-from nolabel.labels import LABEL_SPACES, LabelClass, LabelSpace, pseudo_space
+from nolabel.labels import LABEL_SPACES, LabelSpace, pseudo_space
+from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.methods.cups.alignment import CARD_KIND, read_alignment
 from nolabel.methods.cups.checkpoint import panoptic_from_checkpoint
 from nolabel.models.panoptic import PanopticCascadeMaskRCNN, PanopticConfig
@@ -98,7 +99,7 @@ def save_model(
         "kind": CARD_KIND,
         "network": model.network.config.to_dict(),
         "alignment": None if model.alignment is None else list(model.alignment),
-        "space": None if model.space is None else _space_entry(model.space),
+        "space": None if model.space is None else space_to_card(model.space),
     }
     save_safetensors(path, state, card)
     return path
@@ -143,24 +144,10 @@ def load_model(
     facts = {key: value for key, value in card.items() if key not in OWN_KEYS} if ours else {}
     model = CupsModel(network.to(device), source=path, facts=facts)
     if ours and card.get("alignment"):
-        return model.aligned(tuple(card["alignment"]), _space_of(card["space"]))
+        return model.aligned(tuple(card["alignment"]), space_from_card(card["space"]))
     stored = None if ours else read_alignment(path, model.num_clusters)
     if stored is not None:
         return model.aligned(*stored)
     if not ours and (network.config.num_stuff, network.config.num_things) == RELEASED_CLUSTERS:
         return model.aligned(RELEASED_ALIGNMENT, LABEL_SPACES["cityscapes_19"])
     return model
-
-
-def _space_entry(space: LabelSpace) -> Any:
-    """A registered space by its name, another one in full."""
-    if LABEL_SPACES.get(space.name) == space:
-        return space.name
-    return {"name": space.name, "classes": [[c.name, list(c.colour), c.is_thing] for c in space.classes]}
-
-
-def _space_of(entry: Any) -> LabelSpace:
-    if isinstance(entry, str):
-        return LABEL_SPACES[entry]
-    classes = (LabelClass(name, tuple(colour), thing) for name, colour, thing in entry["classes"])
-    return LabelSpace(entry["name"], tuple(classes))

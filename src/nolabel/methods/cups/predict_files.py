@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nolabel.data import FolderImages, VideoFrames, find_layout, open_images
+from nolabel.engine.predicting import PredictionOptions, equal_batches
 from nolabel.engine.progress import Progress
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, DataError, NolabelError
 from nolabel.methods.cups.model_file import CupsModel
-from nolabel.methods.cups.predict import PredictionOptions, equal_batches, predict_images
+from nolabel.methods.cups.predict import predict_images
 from nolabel.methods.cups.prediction_folder import PREDICTIONS_FILE
 from nolabel.structures import ImageSample
 from nolabel.structures.coco import categories

@@ -1,0 +1,164 @@
+"""What a segmentation network is on disk: tensors and a card, so that prediction needs nothing else.
+
+The card of ``model.safetensors`` holds the architecture with its options, the label space, and the size at which the
+network looks at images. Official checkpoints (DeepLabV3+, 688 tensors) need no card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nolabel.errors import ConfigError, WeightsError
+from nolabel.labels import CITYSCAPES_19, LabelSpace
+from nolabel.labels.cards import space_from_card, space_to_card
+from nolabel.methods.cotraining.network import OFFICIAL_MARK, load_network_state
+from nolabel.methods.cotraining.predict import InferenceSize
+from nolabel.models.segmentation import Segmentor, build_segmentor
+from nolabel.weights import find_weights, load_checkpoint, save_safetensors
+
+__all__ = ["CARD_KIND", "MODEL_FILE", "SegmentorModel", "load_model", "save_model"]
+
+CARD_KIND = "segmentor"
+MODEL_FILE = "model.safetensors"
+OFFICIAL_CLASSIFIER = "sem_seg_head.predictor.bias"
+_OWN_KEYS = frozenset({"kind", "architecture", "options", "num_logits", "space", "inference"})
+
+
+@dataclass(frozen=True)
+class SegmentorModel:
+    """A segmentation network with all that is needed to use it.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        architecture: its name, as in :func:`nolabel.models.segmentation.build_segmentor`.
+        space: what its first logits mean; a logit beyond is void.
+        options: of ``build_segmentor``, JSON values.
+        inference: the size at which it looks at images.
+        source: the file it came from.
+        facts: what else its card says (stage, steps, scores, ...).
+    """
+
+    network: Segmentor
+    architecture: str
+    space: LabelSpace
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inference: InferenceSize = field(default_factory=InferenceSize)
+    source: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.network.num_logits not in (self.space.num_classes, self.space.num_classes + 1):
+            raise ConfigError(
+                f"a network with {self.network.num_logits} logits does not fit {self.space.name}, which has "
+                f"{self.space.num_classes} classes",
+                hint="one logit for each class, and possibly one for void",
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+
+def save_model(model: SegmentorModel, path: Path, **facts: Any) -> Path:
+    """Write tensors and card, whole or not at all.
+
+    Args:
+        model: what :func:`load_model` gives back; its own facts are kept.
+        path: the file.
+        facts: more entries of the card (training data, steps, scores), JSON values.
+    """
+    card = {
+        **model.facts,
+        **facts,
+        "kind": CARD_KIND,
+        "architecture": model.architecture,
+        "options": dict(model.options),
+        "num_logits": model.network.num_logits,
+        "space": space_to_card(model.space),
+        "inference": model.inference.model_dump(mode="json"),
+    }
+    return save_safetensors(path, model.network.state_dict(), card)
+
+
+def load_model(
+    path: str | Path, *, space: LabelSpace | None = None, device: torch.device | str = "cpu"
+) -> SegmentorModel:
+    """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
+
+    Args:
+        path: run folder, ``model.safetensors``, official ``model_final.pth`` or what ``nolabel convert`` made of it, or
+            the name of a registered file.
+        space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
+        device: where the network goes.
+
+    Raises:
+        WeightsError: no such file, no segmentation network, or tensors that do not fit.
+        ConfigError: the space does not fit the network.
+    """
+    file = _file_of(Path(path))
+    checkpoint = load_checkpoint(file)
+    card, state = checkpoint.metadata, checkpoint.state_dict
+    if card.get("kind") == CARD_KIND:
+        model = _from_card(card, file)
+    else:
+        model = SegmentorModel(
+            build_segmentor("deeplab_v3_plus", _official_logits(state, file)),
+            "deeplab_v3_plus",
+            space or CITYSCAPES_19,
+            source=file,
+        )
+    load_network_state(model.network, state)
+    model.network.to(device).eval()
+    return model
+
+
+def _file_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path if path.exists() else find_weights(str(path))
+    if not (path / MODEL_FILE).exists():
+        raise WeightsError(
+            f"{path} holds no {MODEL_FILE}: its training has not finished.",
+            hint=f"continue it with the same command, then use {path} again",
+        )
+    return path / MODEL_FILE
+
+
+def _from_card(card: Mapping[str, Any], file: Path) -> SegmentorModel:
+    options = {name: _tuples(value) for name, value in card["options"].items()}
+    return SegmentorModel(
+        build_segmentor(card["architecture"], card["num_logits"], **options),
+        card["architecture"],
+        space_from_card(card["space"]),
+        card["options"],
+        InferenceSize.model_validate(card["inference"]),
+        file,
+        {key: value for key, value in card.items() if key not in _OWN_KEYS},
+    )
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where options are tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _official_logits(state: Mapping[str, Tensor], file: Path) -> int:
+    names = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if OFFICIAL_CLASSIFIER not in names:
+        parts = any(name.startswith(OFFICIAL_MARK) for name in names)
+        why = (
+            f"{OFFICIAL_CLASSIFIER} is missing"
+            if parts
+            else "neither a card nor DeepLabV3+'s official layout"
+        )
+        raise WeightsError(
+            f"{file} is no segmentation network: {why}",
+            hint="give a run folder of `nolabel cotrain`, its model.safetensors, or an official model_final.pth",
+        )
+    return len(names[OFFICIAL_CLASSIFIER])

@@ -1,0 +1,51 @@
+"""Semantic maps of any image, with a loaded network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.engine.predicting import PredictionOptions, limited, memory_checked, predict_each
+from nolabel.methods.cotraining.model_file import SegmentorModel
+from nolabel.methods.cotraining.predict import predict
+from nolabel.methods.cotraining.void import void_as_255
+from nolabel.structures import SemanticMap
+
+__all__ = ["segment_batch", "segment_stream"]
+
+
+def segment_stream(
+    model: SegmentorModel, images: Iterable[Tensor], options: PredictionOptions | None = None
+) -> Iterator[SemanticMap]:
+    """Segment images as they come; at most one batch is in memory.
+
+    Args:
+        model: the network.
+        images: (3, H_i, W_i) float RGB in [0, 1], any sizes; may never end.
+        options: batches and sizes, see :func:`~nolabel.engine.predicting.predict_each`.
+
+    Yields:
+        The classes of every image, in order, at its own size; 255 where void has the largest logit.
+    """
+    return predict_each(partial(segment_batch, model), images, options or PredictionOptions())
+
+
+def segment_batch(
+    model: SegmentorModel, images: list[Tensor], options: PredictionOptions
+) -> list[SemanticMap]:
+    """Segment images of one size together.
+
+    Source: Co-Training specification, 2.6: resized to the network's size, logits back to the image's size.
+    """
+    size = (images[0].shape[-2], images[0].shape[-1])
+    inner = model.inference.of_network(size)
+    with memory_checked(images):
+        # In bytes, as the network saw its training images.
+        resized = [resize_image(to_bytes(image).cpu(), inner) for image in images]
+        batch = limited(torch.stack(resized).to(model.device).float() / 255, options.max_side)
+        labels = predict(model.network, batch, options.output_size or size).labels
+    return [SemanticMap(one, model.space) for one in void_as_255(labels, model.space.num_classes).cpu()]
