@@ -19,6 +19,9 @@ def doctor(
         Path | None, typer.Option(help="Calibration file of a stereo folder without calibration.yaml.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split to look at; the first one by default.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Layout of a labelled data set, where it is not recognised (gta5).")
+    ] = None,
     sample: Annotated[int, typer.Option(min=0, help="Files of each kind to decode; 0 decodes all.")] = 200,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -27,7 +30,9 @@ def doctor(
 
     from nolabel.data import doctor as check
 
-    report = check(path, space=space, calibration=calibration, split=split, sample=sample or None)
+    report = check(
+        path, space=space, calibration=calibration, split=split, dataset=dataset, sample=sample or None
+    )
     typer.echo(json_module.dumps(report.to_dict(), indent=2) if json else report.text())
     if not report.ok:
         raise typer.Exit(1)

@@ -2,7 +2,10 @@
 
 from nolabel.data.any_image import to_image
 from nolabel.data.cityscapes import CityscapesStereoVideo
+from nolabel.data.class_mapping import ClassMapping, read_mapping
+from nolabel.data.class_statistics import class_statistics
 from nolabel.data.doctor_run import DoctorReport, Finding, doctor
+from nolabel.data.domains import JoinedLabelled, LabelledEntry, UnlabelledEntry, open_domain
 from nolabel.data.files import read_image
 from nolabel.data.folder import FolderImages, FolderStereoVideo
 from nolabel.data.kitti import KittiRawStereoVideo
@@ -12,38 +15,47 @@ from nolabel.data.labelled import LabelledDataset
 from nolabel.data.labelled_opening import LABELLED, find_labelled, open_labels
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
+from nolabel.data.sampling import ClassStatistics
 from nolabel.data.semantic_layouts import ListedLabelled, read_list
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
-from nolabel.data.unlabelled import open_unlabelled
+from nolabel.data.unlabelled import UNLABELLED, open_unlabelled
 from nolabel.data.video import VideoFrames
 from nolabel.data.waymo import WaymoScene, convert_waymo, convert_waymo_scene, waymo_records
 
 __all__ = [
     "LABELLED",
     "LAYOUTS",
+    "UNLABELLED",
     "CityscapesPanoptic",
     "CityscapesStereoVideo",
+    "ClassMapping",
+    "ClassStatistics",
     "CocoPanoptic",
     "DoctorReport",
     "Finding",
     "FolderImages",
     "FolderLabelled",
     "FolderStereoVideo",
+    "JoinedLabelled",
     "KittiRawStereoVideo",
     "KnownDataset",
     "LabelledDataset",
+    "LabelledEntry",
     "ListedLabelled",
     "StereoVideoDataset",
     "StereoVideoOptions",
+    "UnlabelledEntry",
     "VideoFrames",
     "WaymoScene",
     "catalogue",
+    "class_statistics",
     "convert_waymo",
     "convert_waymo_scene",
     "doctor",
     "find_labelled",
     "find_layout",
     "found_in",
+    "open_domain",
     "open_images",
     "open_labelled",
     "open_labels",
@@ -51,6 +63,7 @@ __all__ = [
     "open_unlabelled",
     "read_image",
     "read_list",
+    "read_mapping",
     "to_image",
     "waymo_records",
 ]

@@ -12,7 +12,6 @@ import numpy as np
 
 from nolabel.data.files import read_image
 from nolabel.data.footage import image_fault
-from nolabel.data.opening import Layout
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
 
@@ -83,7 +82,7 @@ class DoctorReport:
     """
 
     path: Path
-    layout: Layout | None
+    layout: str | None
     facts: dict[str, Any]
     findings: tuple[Finding, ...]
 

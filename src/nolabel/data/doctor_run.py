@@ -14,14 +14,15 @@ import numpy as np
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE
 from nolabel.data.doctor_report import CANNOT_OPEN, DoctorReport, Finding, Findings, Request
 from nolabel.data.doctor_stereo import check_cityscapes_video, check_kitti_raw, check_stereo_folder
-from nolabel.data.files import examples, list_images
+from nolabel.data.files import examples, list_images, natural_key
 from nolabel.data.folder import flat_name
 from nolabel.data.label_layouts import LAYOUTS
-from nolabel.data.labelled import LabelledDataset, find_space
+from nolabel.data.labelled import LabelledDataset
+from nolabel.data.labelled_opening import find_labelled
 from nolabel.data.opening import Layout, find_layout, open_images
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled, find_coco
 from nolabel.data.video import VideoFrames
-from nolabel.errors import DataError
+from nolabel.errors import ConfigError, DataError
 from nolabel.labels import VOID, LabelSpace
 
 __all__ = ["DoctorReport", "Finding", "doctor"]
@@ -33,6 +34,7 @@ def doctor(
     space: LabelSpace | str | None = None,
     calibration: str | Path | None = None,
     split: str | None = None,
+    dataset: str | None = None,
     sample: int | None = 200,
 ) -> DoctorReport:
     """Check data of any known layout.
@@ -42,6 +44,7 @@ def doctor(
         space: label space of the label maps; for own maps ``cityscapes_19`` by default.
         calibration: calibration file of a stereo folder without calibration.yaml.
         split: of a data set with splits; by default the first one that is there.
+        dataset: the layout of a labelled data set that cannot be told by looking (``gta5``).
         sample: how many files of each kind are decoded, evenly spread; None decodes all. Names are always all checked.
 
     Returns:
@@ -49,15 +52,47 @@ def doctor(
     """
     findings = Findings()
     path = Path(path)
-    layout: Layout | None = None
+    layout: str | None = None
     facts: dict[str, Any] = {}
     try:
-        layout = find_layout(path)
         request = Request(path, space, calibration, split, sample, findings, facts)
-        _CHECKS[layout](request)
+        official = dataset or _official(path)
+        if official is not None:
+            layout = official
+            _check_official(request, official)
+        else:
+            layout = find_layout(path)
+            _CHECKS[layout](request)
     except DataError as error:
         findings.add(CANNOT_OPEN, error.message, remedy=error.hint)
     return DoctorReport(path, layout, facts, findings.sorted())
+
+
+def _official(path: Path) -> str | None:
+    """The labelled data set that a folder holds, of those that are checked in one way."""
+    try:
+        name = find_labelled(path)
+    except DataError:
+        return None
+    return name if name in LAYOUTS and name not in _CHECKS else None
+
+
+def _check_official(request: Request, name: str) -> None:
+    """Open the first split that is there."""
+    if name not in LAYOUTS:
+        raise ConfigError(f"no labelled data set is called {name!r}", hint=f"known: {', '.join(LAYOUTS)}")
+    first: DataError | None = None
+    for split in [request.split] if request.split else ["train", "val", "test"]:
+        try:
+            opened = LabelledDataset(LAYOUTS[name], request.path, split, request.space, crop=None)
+        except DataError as error:
+            first = first or error
+            continue
+        request.facts["split"] = split
+        _check_labels(request, opened)
+        return
+    assert first is not None
+    raise first
 
 
 def _check_cityscapes(request: Request) -> None:
@@ -80,11 +115,14 @@ def _check_labelled_folder(request: Request) -> None:
     request.findings.add("images without label map", *sorted(images - labels))
     if labels - images:
         return
-    _check_labels(request, FolderLabelled(root, find_space(request.space or "cityscapes_19"), split))
+    _check_labels(request, FolderLabelled(root, request.space, split))
 
 
 def _check_camvid(request: Request) -> None:
-    split = request.split or sorted(p.name for p in request.path.glob("*annot"))[0].removesuffix("annot")
+    splits = [p.name.removesuffix("annot") for p in request.path.glob("*annot")]
+    splits = splits or [p.name for p in (request.path / "labels").iterdir() if p.is_dir()]
+    split = request.split or sorted(splits)[0]
+    request.facts["split"] = split
     _check_labels(request, LabelledDataset(LAYOUTS["camvid"], request.path, split, request.space))
 
 
@@ -96,7 +134,7 @@ def _check_coco(request: Request) -> None:
 
 def _check_labels(request: Request, dataset: LabelledDataset) -> None:
     request.facts.update({"labelled images": len(dataset), "label space": dataset.space.name})
-    seen: dict[int, str] = {}
+    seen: dict[str, str] = {}
     chosen = request.some(dataset.records)
     for record in chosen:
         size = request.size(record.image)
@@ -115,11 +153,15 @@ def _check_labels(request: Request, dataset: LabelledDataset) -> None:
         if void.all():
             request.findings.add("empty label maps", request.shown(record.label))
         if isinstance(dataset, FolderLabelled):  # elsewhere void ids are part of the layout
-            for number in ids[void & (ids != VOID)]:
-                seen.setdefault(int(number), request.shown(record.label))
+            mapping = dataset.mapping
+            listed = mapping.listed if mapping is not None else {VOID}
+            for number in ids[void & ~np.isin(ids, list(listed))]:
+                name = str(number) if mapping is None else mapping.shown(int(number))
+                seen.setdefault(name, request.shown(record.label))
     # Many sets number void as one more class.
-    kind = "void as one more class" if set(seen) == {dataset.space.num_classes} else "unknown label ids"
-    request.findings.add(kind, *(f"{number} (first in {place})" for number, place in sorted(seen.items())))
+    kind = "void as one more class" if set(seen) == {str(dataset.space.num_classes)} else "unknown label ids"
+    found = sorted(seen.items(), key=lambda item: natural_key(item[0]))
+    request.findings.add(kind, *(f"{value} (first in {place})" for value, place in found))
     request.facts["decoded label maps"] = len(chosen)
 
 

@@ -24,7 +24,15 @@ from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LABEL_SPACES, VOID, LabelSpace, raw_table
 from nolabel.structures import LabelledSample
 
-__all__ = ["IdMap", "LabelledDataset", "LabelledLayout", "LabelledRecord", "look_up"]
+__all__ = [
+    "IdMap",
+    "LabelledDataset",
+    "LabelledLayout",
+    "LabelledRecord",
+    "find_space",
+    "identity_table",
+    "look_up",
+]
 
 IdMap = npt.NDArray[np.int64]
 
@@ -128,6 +136,11 @@ class LabelledDataset(Dataset[LabelledSample]):
     def __len__(self) -> int:
         return len(self.records)
 
+    def read_labels(self, index: int) -> torch.Tensor:
+        """Return the classes (H, W) uint8 of a sample as they are stored, 255 void, without reading its image."""
+        raw, _ = self.layout.decode(self.records[index])
+        return torch.from_numpy(look_up(self.table, raw))
+
     def __getitem__(self, index: int) -> LabelledSample:
         record = self.records[index]
         image = read_image(record.image)
@@ -186,3 +199,10 @@ def find_space(space: LabelSpace | str) -> LabelSpace:
             f"no label space is called {space!r}", hint=f"label spaces: {', '.join(LABEL_SPACES)}"
         )
     return LABEL_SPACES[space]
+
+
+def identity_table(space: LabelSpace) -> npt.NDArray[np.uint8]:
+    """Return the table of maps that hold a space's labels already; everything else is void."""
+    table = np.full(256, VOID, np.uint8)
+    table[: space.num_classes] = np.arange(space.num_classes)
+    return table

@@ -18,9 +18,12 @@ from nolabel.data.video import VideoFrames
 from nolabel.errors import ConfigError, DataError
 from nolabel.structures import StereoCalibration
 
-__all__ = ["Layout", "find_layout", "open_images", "open_stereo_video"]
+__all__ = ["CAMVID_SEQUENCES", "Layout", "find_layout", "open_images", "open_stereo_video"]
 
 Layout = Literal["cityscapes", "kitti_raw", "stereo", "labelled", "camvid", "coco", "video", "images"]
+
+CAMVID_SEQUENCES = "*/[0-9][0-9][0-9][0-9][A-Z0-9][A-Z0-9]"
+"""Pattern of CamVid's sequences (0001TP, 0016E5) below images/ or labels/."""
 
 
 def find_layout(root: str | Path) -> Layout:
@@ -41,10 +44,10 @@ def find_layout(root: str | Path) -> Layout:
         return "kitti_raw"
     if folders & {"left", "right"}:
         return "stereo"
+    if any(root.glob(f"labels/{CAMVID_SEQUENCES}")) or any(f"{name}annot" in folders for name in folders):
+        return "camvid"
     if {"images", "labels"} <= folders:
         return "labelled"
-    if any(f"{name}annot" in folders for name in folders):
-        return "camvid"
     if find_coco(root) is not None:
         return "coco"
     videos = [path for path in root.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -119,8 +122,12 @@ def open_images(
         "cityscapes": ("leftImg8bit_sequence", "leftImg8bit"),
         "stereo": ("left",),
         "labelled": ("images",),
+        "camvid": ("images",),
     }
     inner = next((root / name for name in places.get(layout, ()) if (root / name).is_dir()), root)
     if layout == "kitti_raw":
         return FolderImages([path for path in list_images(root) if "image_02" in path.parts], transform)
+    if layout == "camvid" and inner == root:
+        pictures = [path for path in list_images(root) if not path.parent.name.endswith("annot")]
+        return FolderImages(pictures, transform)
     return FolderImages(inner, transform)

@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from nolabel.data.class_mapping import ClassMapping, find_mapping, read_mapping
 from nolabel.data.files import examples, list_images, read_json
 from nolabel.data.folder import flat_name
 from nolabel.data.label_layouts import decode_segments, read_channels
-from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord, find_space
+from nolabel.data.labelled import (
+    IdMap,
+    LabelledDataset,
+    LabelledLayout,
+    LabelledRecord,
+    find_space,
+    identity_table,
+)
 from nolabel.errors import DataError
-from nolabel.labels import VOID, LabelClass, LabelSpace
+from nolabel.labels import LabelClass, LabelSpace
 
 __all__ = ["CocoPanoptic", "FolderLabelled", "find_coco"]
 
@@ -35,37 +44,48 @@ class FolderLabelled(LabelledDataset):
         root/images/[.../]<name>.jpg
         root/labels/[.../]<name>.png        class ids of ``space`` (or of ``table``), 255 = void
         root/instances/[.../]<name>.png     optional: 0 = none
+        root/classes.yaml                   optional: what the values mean, see nolabel.data.class_mapping
 
     Images without a label map are left out (``nolabel doctor`` counts them).
 
     Args:
         root: the folder above.
-        space: label space or its name.
+        space: label space or its name; by default that of the class mapping, else ``cityscapes_19``.
         split: subfolder of images/ and labels/, if there are splits.
-        table: data set whose raw ids the maps hold, e.g. ``cityscapes``; by default they are the space's labels.
+        table: data set whose raw ids the maps hold, e.g. ``cityscapes``; by default they are what the mapping says, else
+            the space's labels.
+        mapping: file that says what the values of the maps mean; ``classes.yaml`` or ``classes.json`` in the root by
+            default.
         options: see :class:`~nolabel.data.labelled.LabelledDataset`.
 
     Raises:
         DataError: a folder is missing, or label maps have no image.
-        ConfigError: the space is not known.
+        ConfigError: the space is not known, or nothing leads to it from the mapping's classes.
     """
 
     def __init__(
         self,
         root: str | Path,
-        space: LabelSpace | str = "cityscapes_19",
+        space: LabelSpace | str | None = None,
         split: str = "",
         *,
         table: str | None = None,
+        mapping: str | Path | None = None,
         **options: Any,
     ) -> None:
+        file = mapping if mapping is not None or table is not None else find_mapping(Path(root))
+        self.mapping = None if file is None else read_mapping(file)
+        if space is None:
+            space = self.mapping.space if self.mapping is not None else "cityscapes_19"
         space = find_space(space)
-        identity = np.full(256, VOID, np.uint8)
-        identity[: space.num_classes] = np.arange(space.num_classes)
+        values: str | npt.NDArray[np.uint8] = identity_table(space) if table is None else table
+        if self.mapping is not None:
+            self.mapping = self.mapping.in_space(space)
+            values = self.mapping.table
         layout = LabelledLayout(
-            identity if table is None else table,
+            values,
             _folder_records,
-            _decode_folder,
+            partial(_decode_folder, self.mapping),
             None,
             "centre",
             space,
@@ -154,8 +174,8 @@ def _folder_records(root: Path, split: str) -> list[LabelledRecord]:
     ]
 
 
-def _decode_folder(record: LabelledRecord) -> tuple[IdMap, IdMap]:
-    classes = read_channels(record.label, 1)
+def _decode_folder(mapping: ClassMapping | None, record: LabelledRecord) -> tuple[IdMap, IdMap]:
+    classes = read_channels(record.label, 1) if mapping is None else mapping.read(record.label)
     if record.instance is None:
         return classes, np.zeros_like(classes)
     instance = read_channels(record.instance, 1)

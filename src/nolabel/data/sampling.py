@@ -6,6 +6,7 @@ Source: Co-Training specification 2.5, UDASS specification 2.11 (rare class samp
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from nolabel.errors import DataError
 from nolabel.structures.files import write_json
 
 __all__ = ["ClassStatistics", "RareClassSampler", "count_classes"]
+
+_KIND = re.compile(r"(_gtFine|_gt|_leftImg8bit|_rgb_anon|_label(TrainI|I)ds|_train_id)+$")
 
 
 def count_classes(labels: Tensor, num_classes: int) -> Tensor:
@@ -71,15 +74,24 @@ class ClassStatistics:
         """Return, for each class of :meth:`order`, the images with more than ``min_pixels`` pixels of it, ascending."""
         return [images.nonzero()[:, 0] for images in (self.pixels[:, self.order()] > min_pixels).T]
 
-    def write(self, folder: Path) -> None:
-        """Write ``sample_class_stats.json`` and ``samples_with_class.json`` as the domain-adaptation tools read them."""
+    def write(self, folder: Path, *, indexed: bool = False) -> None:
+        """Write ``sample_class_stats.json`` and ``samples_with_class.json`` as the domain-adaptation tools read them.
+
+        Args:
+            folder: where the files go.
+            indexed: in the second file, put the position of an image before its name, as Co-Training wants it; DAFormer
+                and UDASS want it without.
+        """
         rows, by_class = [], {}
         for name, counts in zip(self.names, self.pixels.tolist(), strict=True):
             rows.append({str(c): n for c, n in enumerate(counts) if n} | {"file": name})
         for index in range(self.pixels.shape[1]):
             images = self.pixels[:, index].nonzero()[:, 0].tolist()
             if images:
-                by_class[str(index)] = [[self.names[i], int(self.pixels[i, index])] for i in images]
+                entries = [[self.names[i], int(self.pixels[i, index])] for i in images]
+                by_class[str(index)] = [
+                    [i, *e] if indexed else e for i, e in zip(images, entries, strict=True)
+                ]
         write_json(Path(folder) / "sample_class_stats.json", rows)
         write_json(Path(folder) / "samples_with_class.json", by_class)
 
@@ -102,6 +114,29 @@ class ClassStatistics:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} holds no class statistics: {error}", hint="make them again") from error
         return cls(names, pixels)
+
+    def for_images(self, names: Sequence[str]) -> ClassStatistics:
+        """Return the statistics of given images, in their order, whatever the files were called that were counted.
+
+        Args:
+            names: of the images. ``aachen_1_leftImg8bit`` and ``00001`` find ``.../aachen_1_gtFine_labelTrainIds.png``
+                and ``labels/00001_labelTrainIds.png``.
+
+        Raises:
+            DataError: an image has no statistics, or two of them have the same name.
+        """
+        positions = {_bare(name): index for index, name in enumerate(self.names)}
+        missing = [name for name in names if _bare(name) not in positions]
+        if missing or len(positions) < len(self.names):
+            what = f"{missing[0]} is not in them" if missing else "two of their files have one name"
+            raise DataError(f"the class statistics do not fit the images: {what}", hint="make them again")
+        rows = torch.tensor([positions[_bare(name)] for name in names])
+        return ClassStatistics(tuple(names), self.pixels[rows])
+
+
+def _bare(name: str) -> str:
+    """The part that an image and its label map have in common."""
+    return _KIND.sub("", Path(name).name.split(".")[0])
 
 
 class RareClassSampler(Sampler[int]):

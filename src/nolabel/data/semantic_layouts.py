@@ -13,12 +13,21 @@ import torch
 
 from nolabel.data.files import examples, image_size, natural_key
 from nolabel.data.label_files import decode_classes, find_files, pair_files, read_channels
-from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord, find_space
+from nolabel.data.labelled import (
+    IdMap,
+    LabelledDataset,
+    LabelledLayout,
+    LabelledRecord,
+    find_space,
+    identity_table,
+)
 from nolabel.data.resizing import resize_labels
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
 
-__all__ = ["SEMANTIC_LAYOUTS", "ListedLabelled", "read_list"]
+__all__ = ["MAPILLARY_SPLITS", "SEMANTIC_LAYOUTS", "ListedLabelled", "read_list"]
+
+MAPILLARY_SPLITS = {"train": "training", "val": "validation", "test": "testing"}
 
 _GTA5 = "get the image and label archives from https://download.visinf.tu-darmstadt.de/data/from_games: images/, labels/"
 _SYNTHIA = "get SYNTHIA-RAND-CITYSCAPES from https://synthia-dataset.net: RGB/, GT/LABELS/"
@@ -70,7 +79,7 @@ def _bdd_records(root: Path, split: str) -> list[LabelledRecord]:
 
 
 def _mapillary_records(root: Path, split: str) -> list[LabelledRecord]:
-    split = {"train": "training", "val": "validation"}.get(split, split)
+    split = MAPILLARY_SPLITS.get(split, split)
     images = find_files(root, f"{split}/images/*.jpg", _MAPILLARY)
     labels = root / split / "v1.2/labels"
     if not labels.is_dir():
@@ -188,8 +197,7 @@ class ListedLabelled(LabelledDataset):
         if len(pictures) != len(maps):
             raise DataError(f"{images} has {len(pictures)} lines, {labels} has {len(maps)}")
         space = find_space(space)
-        table = np.full(256, 255, np.uint8)
-        table[: space.num_classes] = np.arange(space.num_classes)
+        table = identity_table(space)
         records = _records(list(zip(pictures, maps, strict=True)))
         source = "give two lists with one path a line"
         layout = LabelledLayout(

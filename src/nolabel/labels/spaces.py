@@ -53,6 +53,24 @@ CAMVID_TO_CITYSCAPES = {
     "bicyclist": "rider",
 }
 
+# As SegNet merged CamVid's 32 classes: vehicles are cars, two-wheelers belong to their riders, grass to trees.
+CAMVID_MEMBERS = {member: name for name, member in CAMVID_TO_CITYSCAPES.items()} | {
+    "bridge": "building",
+    "tunnel": "building",
+    "wall": "building",
+    "parking": "pavement",
+    "terrain": "tree",
+    "traffic light": "sign/symbol",
+    "truck": "car",
+    "bus": "car",
+    "train": "car",
+    "caravan": "car",
+    "trailer": "car",
+    "motorcycle": "bicyclist",
+    "bicycle": "bicyclist",
+}
+"""Cityscapes class -> the CamVid class it belongs to."""
+
 _SSC_COMMON = (
     LabelClass("empty", (0, 0, 0), False),
     LabelClass("car", (0, 0, 142), True),

@@ -16,7 +16,7 @@ from nolabel.errors import ConfigError
 from nolabel.labels import raw_ids
 from nolabel.labels.cityscapes import CITYSCAPES_19, MASTER, MEMBERS
 from nolabel.labels.space import VOID, LabelSpace, Table
-from nolabel.labels.spaces import BINARY_2, CAMVID_11, CAMVID_TO_CITYSCAPES, LABEL_SPACES
+from nolabel.labels.spaces import BINARY_2, CAMVID_11, CAMVID_MEMBERS, CAMVID_TO_CITYSCAPES, LABEL_SPACES
 
 __all__ = ["RAW_TABLES", "cityscapes_label_ids", "raw_table", "space_map"]
 
@@ -40,6 +40,7 @@ _CITYSCAPES_NAMED: dict[str, Mapping[int, str]] = {
     "camvid": {i: CAMVID_TO_CITYSCAPES[name] for i, name in enumerate(CAMVID_11.names)},
 }
 _EVALUATED = frozenset(CITYSCAPES_19.names)
+_TARGETS = {**MEMBERS, "camvid_11": CAMVID_MEMBERS}  # spaces that can be reached from Cityscapes' classes
 
 
 def _table(entries: Mapping[int, int], default: int = VOID) -> Table:
@@ -50,7 +51,7 @@ def _table(entries: Mapping[int, int], default: int = VOID) -> Table:
 
 
 def _named_table(names: Mapping[int, str], space: LabelSpace, members: Members) -> Table:
-    of_class = MEMBERS[space.name]
+    of_class = _TARGETS[space.name]
     return _table(
         {
             raw: space.index(of_class[name])
@@ -64,7 +65,7 @@ def _raw_tables() -> dict[tuple[str, str], Table]:
     tables = {
         (dataset, name): _named_table(names, LABEL_SPACES[name], "all")
         for dataset, names in _CITYSCAPES_NAMED.items()
-        for name in MEMBERS
+        for name in _TARGETS
     }
     # Of the two 7-class rules BDD's published numbers use the one without the classes ignored in evaluation.
     tables["bdd_panoptic", "cityscapes_7"] = _named_table(
@@ -142,15 +143,15 @@ def space_map(source: LabelSpace | str, target: LabelSpace | str) -> Table:
         return RAW_TABLES["sscbench", "ssc_16"]
     if source == CAMVID_11 and target.name in MEMBERS:
         return RAW_TABLES["camvid", target.name]
-    if source.name not in MEMBERS or target.name not in MEMBERS:
+    if source.name not in MEMBERS or target.name not in _TARGETS:
         raise ConfigError(
             f"no map from label space {source.name!r} to {target.name!r}",
-            hint=f"spaces with maps between each other: {', '.join(MEMBERS)}",
+            hint=f"spaces with maps between each other: {', '.join(_TARGETS)}",
         )
     homes: dict[int, set[int]] = {}
     for member, name in MEMBERS[source.name].items():
-        if member in MEMBERS[target.name]:
-            home = target.index(MEMBERS[target.name][member])
+        if member in _TARGETS[target.name]:
+            home = target.index(_TARGETS[target.name][member])
             homes.setdefault(source.index(name), set()).add(home)
     return _table({label: next(iter(found)) for label, found in homes.items() if len(found) == 1})
 
