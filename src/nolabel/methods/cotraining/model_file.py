@@ -88,14 +88,19 @@ def save_model(model: SegmentorModel, path: Path, **facts: Any) -> Path:
 
 
 def load_model(
-    path: str | Path, *, space: LabelSpace | None = None, device: torch.device | str = "cpu"
+    path: str | Path,
+    *,
+    space: LabelSpace | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: torch.device | str = "cpu",
 ) -> SegmentorModel:
     """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
 
     Args:
-        path: run folder, ``model.safetensors``, official ``model_final.pth`` or what ``nolabel convert`` made of it, or
+        path: run folder (of a stage, or of all of them), ``model.safetensors``, official ``model_final.pth`` or what ``nolabel convert`` made of it, or
             the name of a registered file.
         space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
+        options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``).
         device: where the network goes.
 
     Raises:
@@ -106,12 +111,13 @@ def load_model(
     checkpoint = load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == CARD_KIND:
-        model = _from_card(card, file)
+        model = _from_card(card, file, dict(options or {}))
     else:
         model = SegmentorModel(
-            build_segmentor("deeplab_v3_plus", _official_logits(state, file)),
+            build_segmentor("deeplab_v3_plus", _official_logits(state, file), **_plain(options or {})),
             "deeplab_v3_plus",
             space or CITYSCAPES_19,
+            dict(options or {}),
             source=file,
         )
     load_network_state(model.network, state)
@@ -122,30 +128,31 @@ def load_model(
 def _file_of(path: Path) -> Path:
     if not path.is_dir():
         return path if path.exists() else find_weights(str(path))
-    if not (path / MODEL_FILE).exists():
+    found = next((p for p in (path / MODEL_FILE, path / "final" / MODEL_FILE) if p.is_file()), None)
+    if found is None:
         raise WeightsError(
             f"{path} holds no {MODEL_FILE}: its training has not finished.",
             hint=f"continue it with the same command, then use {path} again",
         )
-    return path / MODEL_FILE
+    return found
 
 
-def _from_card(card: Mapping[str, Any], file: Path) -> SegmentorModel:
-    options = {name: _tuples(value) for name, value in card["options"].items()}
+def _from_card(card: Mapping[str, Any], file: Path, changes: Mapping[str, Any]) -> SegmentorModel:
+    options = {**card["options"], **changes}
     return SegmentorModel(
-        build_segmentor(card["architecture"], card["num_logits"], **options),
+        build_segmentor(card["architecture"], card["num_logits"], **_plain(options)),
         card["architecture"],
         space_from_card(card["space"]),
-        card["options"],
+        options,
         InferenceSize.model_validate(card["inference"]),
         file,
         {key: value for key, value in card.items() if key not in _OWN_KEYS},
     )
 
 
-def _tuples(value: Any) -> Any:
-    """JSON has lists where options are tuples."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with tuples where JSON and YAML have lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def _official_logits(state: Mapping[str, Tensor], file: Path) -> int:
