@@ -97,8 +97,8 @@ def load_model(
     """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
 
     Args:
-        path: run folder (of a stage, or of all of them), ``model.safetensors``, official ``model_final.pth`` or what ``nolabel convert`` made of it, or
-            the name of a registered file.
+        path: run folder (of a stage, or of all of them), ``model.safetensors``, official ``model_final.pth`` or what
+            ``nolabel convert`` made of it, or the name of a registered file.
         space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
         options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``).
         device: where the network goes.
