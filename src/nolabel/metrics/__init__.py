@@ -13,11 +13,13 @@ from nolabel.metrics.protocols import (
     CoTrainingScores,
     cotraining_scores,
 )
+from nolabel.metrics.segmentation import RULES, SegmentationScores, class_subsets
 from nolabel.metrics.segments import panoptic_counts, segment_table
 from nolabel.metrics.semantic import SemanticQuality, SemanticScores, semantic_scores
 
 __all__ = [
     "CITYSCAPES_SUBSETS",
+    "RULES",
     "SCENEDINO_CLASS_WEIGHTS",
     "SYNTHIA_SEQ_REPORTED",
     "CoTrainingScores",
@@ -25,10 +27,12 @@ __all__ = [
     "CompletionScores",
     "PanopticQuality",
     "PanopticScores",
+    "SegmentationScores",
     "SemanticQuality",
     "SemanticScores",
     "assign",
     "assign_within_groups",
+    "class_subsets",
     "confusion_matrix",
     "cotraining_scores",
     "depth_scores",

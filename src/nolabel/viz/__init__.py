@@ -27,6 +27,7 @@ from nolabel.viz.overlays import (
 )
 from nolabel.viz.plots import bar_plot, line_plot, matrix_plot
 from nolabel.viz.report import Report, embed_image
+from nolabel.viz.segmentation_scores import class_picture, confusion_picture, write_segmentation_scores
 from nolabel.viz.video import VideoFile
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "bar_plot",
     "blend",
     "caption",
+    "class_picture",
+    "confusion_picture",
     "contact_sheet",
     "contours",
     "depth_colours",
@@ -61,4 +64,5 @@ __all__ = [
     "semantic_overlay",
     "side_by_side",
     "to_picture",
+    "write_segmentation_scores",
 ]

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nolabel.data.files import examples, read_json, read_map
+from nolabel.data.files import read_json, read_map
 from nolabel.data.label_layouts import decode_segments
 from nolabel.data.labelled import LabelledRecord
+from nolabel.data.named_files import NameIndex
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups.cluster_sources import ClusterMap
@@ -98,7 +99,7 @@ class FolderClusters:
         facts: dict[str, Any],
     ) -> None:
         self._readers = readers
-        self._by_key = {_key(name): name for name in readers}
+        self._names = NameIndex(readers)
         self.num_stuff, self.num_clusters, self.classes = num_stuff, num_clusters, classes
         self.facts = facts | {
             "predictions": len(readers),
@@ -111,7 +112,7 @@ class FolderClusters:
         return [ClusterMap(self._fitted(sample)) for sample in samples]
 
     def _fitted(self, sample: LabelledSample) -> Tensor:
-        name = self._find(sample["name"])
+        name = self._names.find(sample["name"])
         ids = self._readers[name]()
         height, width = sample["semantic"].shape[-2:]
         if ids.shape[:2] == (height, width):
@@ -124,19 +125,6 @@ class FolderClusters:
         rows = torch.arange(height) * ids.shape[0] // height
         columns = torch.arange(width) * ids.shape[1] // width
         return ids[rows[:, None], columns]
-
-    def _find(self, name: str) -> str:
-        """The prediction of an image: of its name, or of the only name that ends with it (folders in front)."""
-        key = _key(name)
-        if key in self._by_key:
-            return self._by_key[key]
-        ending = [own for own_key, own in self._by_key.items() if own_key.endswith(key)]
-        if len(ending) == 1:
-            return ending[0]
-        raise DataError(
-            f"there is no prediction for {name}" if not ending else f"{name}: which of {examples(ending)}?",
-            hint=f"the folder holds {examples(self._readers)}",
-        )
 
 
 def open_predictions(
@@ -264,11 +252,6 @@ def read_pair(folder: Path, stem: str) -> Tensor:
 def _read_segments(record: LabelledRecord) -> Tensor:
     label, instance = decode_segments(record)
     return torch.stack([torch.from_numpy(label), torch.from_numpy(instance)], dim=-1)
-
-
-def _key(name: str) -> str:
-    """Names without separators: some data sets glue the folder to the file name, others join it with ``_``."""
-    return name.replace("_", "").replace("-", "")
 
 
 def _is_coco(content: Any) -> bool:
