@@ -25,3 +25,10 @@ ValidationData = Annotated[
         help="Labelled data set to score on during training (fit.validate_every) and at its end.",
     ),
 ]
+SourceData = Annotated[
+    list[Path] | None,
+    typer.Option("--source", help="Labelled source images; once for each data set of the recipe."),
+]
+TargetData = Annotated[list[Path] | None, typer.Option("--target", help="Target images without labels.")]
+Recipe = Annotated[str | None, typer.Option(help="Packaged recipe (METHOD/tiny) or YAML file.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything; default: the recipe's.")]

@@ -1,0 +1,138 @@
+"""``nolabel cotrain self-train``, ``co-train`` and ``label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nolabel.cli.options import Device, Overrides, Recipe, Seed, SourceData, TargetData, ValidationData
+
+Out = Annotated[Path, typer.Option(help="The stage's folder; the same command again goes on in it.")]
+
+
+def self_train(
+    start: Annotated[str, typer.Option(help="Run folder or file of the network to start from.")],
+    out: Out,
+    settings: Overrides = None,
+    source: SourceData = None,
+    target: TargetData = None,
+    validate: ValidationData = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    device: Device = "auto",
+) -> None:
+    """Let a network learn from its own surest labels, cycle after cycle (settings: self_training.*)."""
+    from nolabel.methods.cotraining.model_file import model_path
+    from nolabel.methods.cotraining.opening import load_settings, target_of, validation_of
+    from nolabel.methods.cotraining.self_training import Branch
+    from nolabel.methods.cotraining.self_training import self_train as run
+    from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
+
+    config = load_settings(
+        recipe,
+        settings or (),
+        source=source or (),
+        target=target or (),
+        validation=validate,
+        seed=seed,
+        device=device,
+    )
+    images = target_of(config)
+    data = open_stage_source(config, [config.self_training.training], out, images)
+    score = stage_scorer(config, validation_of(config))
+    branch = Branch(model_path(start), data, images, config.device, score)
+    networks = run(branch, out, config.self_training)
+    typer.echo(f"networks: {networks[0]} ... {networks[-1]}")
+    typer.echo(
+        f"next: nolabel cotrain co-train --a {networks[0].parent} --b {networks[-1].parent} --out co_training"
+    )
+
+
+def co_train(
+    a: Annotated[
+        str, typer.Option(help="Network A: run folder or file (published: first self-training cycle).")
+    ],
+    b: Annotated[str, typer.Option(help="Network B (published: last self-training cycle).")],
+    out: Out,
+    settings: Overrides = None,
+    source: SourceData = None,
+    target: TargetData = None,
+    validate: ValidationData = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    device_b: Annotated[str | None, typer.Option(help="Device of network B.")] = None,
+) -> None:
+    """Let two networks learn from each other's labels (settings: co_training.*)."""
+    from nolabel.methods.cotraining.co_training import co_train as run
+    from nolabel.methods.cotraining.model_file import model_path
+    from nolabel.methods.cotraining.opening import load_settings, target_of, validation_of
+    from nolabel.methods.cotraining.self_training import Branch
+    from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
+
+    config = load_settings(
+        recipe,
+        settings or (),
+        source=source or (),
+        target=target or (),
+        validation=validate,
+        seed=seed,
+        device=device,
+    )
+    images, loop = target_of(config), config.co_training
+    trainings = [loop.training] if loop.training_b is None else [loop.training, loop.training_b]
+    data = open_stage_source(config, trainings, out, images)
+    score = stage_scorer(config, validation_of(config))
+    devices = config.device, device_b or config.device_b or config.device
+    branches = [
+        Branch(model_path(start), data, images, place, score)
+        for start, place in zip((a, b), devices, strict=True)
+    ]
+    last = run(branches, out, loop)[-1]
+    typer.echo(f"networks: {last[0]} {last[1]}")
+    typer.echo(f"next: nolabel cotrain label --a {last[0].parent} --b {last[1].parent} --out final_labels")
+
+
+def label(
+    a: Annotated[str, typer.Option(help="Network: run folder or file.")],
+    out: Out,
+    settings: Overrides = None,
+    b: Annotated[
+        str | None, typer.Option(help="Second network; each pixel takes the surer one's label.")
+    ] = None,
+    target: TargetData = None,
+    thresholds_a: Annotated[
+        Path | None, typer.Option(help="thresholds.npy of A; default: that of its cycle.")
+    ] = None,
+    thresholds_b: Annotated[Path | None, typer.Option(help="The same of B.")] = None,
+    recipe: Recipe = None,
+    device: Device = "auto",
+    executor: Annotated[str, typer.Option(help="inline, processes or ray.")] = "inline",
+    workers: Annotated[int, typer.Option(help="Processes or Ray actors.")] = 1,
+) -> None:
+    """Label all target images with one network or two (settings: final_labels.*)."""
+    from nolabel.methods.cotraining.final_stage import find_thresholds, make_final_labels
+    from nolabel.methods.cotraining.model_file import model_path
+    from nolabel.methods.cotraining.opening import load_settings, target_of
+
+    config = load_settings(recipe, settings or (), target=target or (), device=device)
+    models = [model_path(name) for name in (a, b) if name is not None]
+    given = [thresholds_a, thresholds_b][: len(models)]
+    limits = []
+    if config.final_labels.thresholds == "least":
+        limits = [find_thresholds(model, path) for model, path in zip(models, given, strict=True)]
+    make_final_labels(
+        models,
+        limits,
+        target_of(config),
+        out,
+        config.final_labels,
+        device=config.device,
+        executor=executor,
+        workers=workers,
+    )
+    typer.echo(
+        f"labels: {out}    next: nolabel cotrain train-final --labels {out} --start baseline --out final"
+    )

@@ -1,0 +1,161 @@
+"""The two domains as every stage sees them: labelled source images, and target images that only have names.
+
+Images are uint8 and label maps uint8 with 255 for void until the network takes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nolabel.data import FolderImages, open_labels, open_unlabelled, read_image
+from nolabel.data.files import examples
+from nolabel.data.label_files import read_channels
+from nolabel.data.labelled import LabelledDataset, find_space
+from nolabel.data.resizing import resize_labels, to_bytes
+from nolabel.errors import ConfigError, DataError
+from nolabel.labels import LabelSpace
+from nolabel.methods.cotraining.settings import DataPart
+
+__all__ = ["SourceImages", "TargetImages", "open_source", "open_target", "open_validation", "read_labelled"]
+
+LabelledImage = tuple[Tensor, Tensor]
+"""Image (3, H, W) uint8 and labels (H, W) uint8, 255 void."""
+
+
+class SourceImages(Sequence[LabelledImage]):
+    """One or several labelled data sets in a row.
+
+    Args:
+        parts: the data sets, all in one label space.
+    """
+
+    def __init__(self, parts: Sequence[LabelledDataset]) -> None:
+        self.parts = list(parts)
+        ends = np.cumsum([len(part) for part in self.parts]).tolist()
+        self.starts: list[int] = [0, *ends[:-1]]
+        several = len(self.parts) > 1
+        self.names = [
+            f"{index}_{name}" if several else name
+            for index, part in enumerate(self.parts)
+            for name in part.names
+        ]
+        twice = len(self.names) - len(set(self.names))
+        if twice:
+            raise DataError(f"{twice} source images share a name with another", hint="rename these files")
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space."""
+        return self.parts[0].space
+
+    @property
+    def identity(self) -> str:
+        """A hash of what is in it."""
+        return _identity(self.names, self.space.name)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> LabelledImage:  # type: ignore[override]
+        part = bisect_right(self.starts, index) - 1
+        sample = self.parts[part][index - self.starts[part]]
+        return to_bytes(sample["image"].as_subclass(Tensor)), sample["semantic"].as_subclass(Tensor).to(
+            torch.uint8
+        )
+
+
+class TargetImages:
+    """Images without labels.
+
+    Attributes:
+        names: unique, safe as file names.
+        paths: of the files.
+    """
+
+    def __init__(self, images: FolderImages) -> None:
+        self.names, self.paths = list(images.names), [Path(path).absolute() for path in images.paths]
+        self.place = {name: index for index, name in enumerate(self.names)}
+
+    @property
+    def identity(self) -> str:
+        """A hash of what is in it."""
+        return _identity(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, name: str) -> Path:
+        """Return the file of an image."""
+        return self.paths[self.place[name]]
+
+
+def open_source(parts: Sequence[DataPart], space: str) -> SourceImages:
+    """Open labelled source data.
+
+    Raises:
+        ConfigError: a root is not given, or the space is not known.
+        DataError: files are missing.
+    """
+    find_space(space)
+    opened = []
+    for part in parts:
+        # An own folder need not have splits; every other layout calls its training part so.
+        split = part.split or ("train" if part.dataset not in (None, "folder") else None)
+        opened.append(open_labels(_root(part, "source"), part.dataset, split, space=space))
+    return SourceImages(opened)
+
+
+def open_target(parts: Sequence[DataPart]) -> TargetImages:
+    """Open target images: of a data set's split, of ``ROOT/images/SPLIT``, or whatever a folder holds.
+
+    Raises:
+        ConfigError: a root is not given.
+        DataError: nothing that can be read is there.
+    """
+    paths: list[Path] = []
+    for part in parts:
+        root, split = _root(part, "target"), part.split
+        if part.dataset not in (None, "folder") and part.dataset != "cityscapes":
+            paths += [record.image for record in open_labels(root, part.dataset, split or "train").records]
+        elif split and (root / "images" / split).is_dir():
+            paths += FolderImages(root / "images" / split).paths
+        else:
+            images = open_unlabelled(root, split=split or "train")
+            if not isinstance(images, FolderImages):
+                raise DataError(
+                    f"{root} is a video", hint="extract its frames first: pseudo-labels belong to image files"
+                )
+            paths += images.paths
+    return TargetImages(FolderImages(paths))
+
+
+def open_validation(part: DataPart, space: str) -> LabelledDataset:
+    """Open labelled target images for scores."""
+    return open_labels(_root(part, "validation"), part.dataset, part.split, space=space)
+
+
+def read_labelled(image: str | Path, label: str | Path) -> LabelledImage:
+    """Read an image and its pseudo-label, which is brought to the image's size where they differ."""
+    pixels = to_bytes(read_image(image).as_subclass(Tensor))
+    labels = torch.from_numpy(read_channels(Path(label), 1).astype(np.uint8))
+    size = (pixels.shape[-2], pixels.shape[-1])
+    return pixels, labels if tuple(labels.shape) == size else resize_labels(labels, size)
+
+
+def _root(part: DataPart, what: str) -> Path:
+    if part.root is None:
+        raise ConfigError(f"no folder is given for the {what} data", hint=f"add --{what} FOLDER")
+    if not part.root.exists():
+        raise DataError(f"there is no {part.root}", hint=f"check --{what}: {examples([part.root.parent])}")
+    return part.root
+
+
+def _identity(names: Sequence[str], *more: str) -> str:
+    return hashlib.sha256("\n".join([*more, *names]).encode()).hexdigest()[:16]

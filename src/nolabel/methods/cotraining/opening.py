@@ -1,0 +1,87 @@
+"""Settings and data as commands name them: a recipe, overrides, and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nolabel.config import load_config
+from nolabel.data.labelled import LabelledDataset
+from nolabel.errors import ConfigError
+from nolabel.methods.cotraining.domains import (
+    SourceImages,
+    TargetImages,
+    open_source,
+    open_target,
+    open_validation,
+)
+from nolabel.methods.cotraining.settings import DataPart, PipelineConfig
+
+__all__ = ["load_settings", "source_of", "target_of", "validation_of"]
+
+
+def load_settings(
+    recipe: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    source: Sequence[Path] = (),
+    target: Sequence[Path] = (),
+    validation: Path | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+) -> PipelineConfig:
+    """Build the settings of a run.
+
+    Args:
+        recipe: packaged recipe or YAML file.
+        overrides: ``KEY=VALUE``.
+        source, target: folders: one for each part that the recipe lists, or one for all of them.
+        validation: folder of labelled target images.
+        seed: of all stages.
+        device: where images are labelled.
+
+    Raises:
+        ConfigError: a setting is wrong, or the number of folders.
+    """
+    config = load_config(PipelineConfig, recipe, list(overrides))
+    if seed is not None:
+        config = config.with_seed(seed)
+    changes = {
+        "source": _placed(config.source, source, "source"),
+        "target": _placed(config.target, target, "target"),
+    }
+    config = config.model_copy(update=changes)
+    if validation is not None:
+        placed = config.validation.model_copy(update={"root": validation})
+        config = config.model_copy(update={"validation": placed})
+    return config if device is None else config.model_copy(update={"device": device})
+
+
+def source_of(config: PipelineConfig) -> SourceImages:
+    """Open the labelled source."""
+    return open_source(config.source, config.space)
+
+
+def target_of(config: PipelineConfig) -> TargetImages:
+    """Open the target images."""
+    return open_target(config.target)
+
+
+def validation_of(config: PipelineConfig) -> LabelledDataset | None:
+    """Open the labelled target images, if a folder was given."""
+    return None if config.validation.root is None else open_validation(config.validation, config.space)
+
+
+def _placed(parts: tuple[DataPart, ...], roots: Sequence[Path], what: str) -> tuple[DataPart, ...]:
+    if not roots:
+        return parts
+    if len(parts) == 1 and len(roots) > 1:
+        parts = parts * len(roots)
+    elif len(roots) == 1:
+        roots = list(roots) * len(parts)
+    if len(roots) != len(parts):
+        raise ConfigError(
+            f"the settings list {len(parts)} parts of the {what}, but {len(roots)} folders are given",
+            hint=f"one --{what} for each part, in their order, or one for all",
+        )
+    return tuple(part.model_copy(update={"root": root}) for part, root in zip(parts, roots, strict=True))

@@ -1,0 +1,282 @@
+"""Everything from labelled synthetic images to a network for the real domain: one folder, one resumable function.
+
+::
+
+    RUN/translated/       source images in the target's colours
+    RUN/baseline/         the network trained on them
+    RUN/self_training/    cycle_00, cycle_01, ...
+    RUN/co_training/      cycle_00/a, cycle_00/b, ...
+    RUN/final_labels/     labels of all target images
+    RUN/final/            the last network
+    RUN/report.html       what came of it
+
+Source: Co-Training specification, section 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nolabel.data.labelled import LabelledDataset
+from nolabel.methods.cotraining.co_training import BRANCHES, co_train
+from nolabel.methods.cotraining.domains import SourceImages, TargetImages
+from nolabel.methods.cotraining.final_stage import make_final_labels
+from nolabel.methods.cotraining.label import read_label_set
+from nolabel.methods.cotraining.model_file import load_model, new_model, pick_device
+from nolabel.methods.cotraining.predict import InferenceSize
+from nolabel.methods.cotraining.report import write_report
+from nolabel.methods.cotraining.scoring import scorer
+from nolabel.methods.cotraining.selection import SelectedLabel
+from nolabel.methods.cotraining.self_training import Branch, cycle_folder, self_train
+from nolabel.methods.cotraining.settings import (
+    MixedTrainingConfig,
+    NetworkConfig,
+    PipelineConfig,
+    TrainingConfig,
+    TranslationConfig,
+)
+from nolabel.methods.cotraining.source_statistics import source_statistics
+from nolabel.methods.cotraining.stage import stage_folder
+from nolabel.methods.cotraining.training import Score, SourceData, train_network
+from nolabel.methods.cotraining.translate import target_colours, translate_source
+from nolabel.weights import file_hash
+
+__all__ = ["PipelineResult", "prepare_source", "run_pipeline", "train_baseline", "train_final"]
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What a run left.
+
+    Attributes:
+        out: the run's folder.
+        model: file of the final network.
+        report: the page with scores and pictures.
+        scores: mIoU in [0, 1] by stage, where target labels were given.
+    """
+
+    out: Path
+    model: Path
+    report: Path
+    scores: dict[str, float]
+
+
+def run_pipeline(
+    source: SourceImages,
+    target: TargetImages,
+    out: Path,
+    config: PipelineConfig,
+    *,
+    validation: LabelledDataset | None = None,
+    progress: bool = True,
+) -> PipelineResult:
+    """Run every stage, or what is left of them.
+
+    Args:
+        source: labelled images in ``config.space``.
+        target: images without labels.
+        out: the run's folder; the same call goes on in it.
+        config: settings of all stages.
+        validation: labelled target images, for scores only: nothing is chosen by them.
+        progress: show progress on standard error.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings or data; the message names what differs.
+    """
+    out = Path(out)
+    inputs = {"source": source.identity, "target": target.identity}
+    with stage_folder(out, config, inputs, config.baseline.fit.seed) as stage:
+        score = None
+        if validation is not None:
+            score = scorer(validation, config.self_training.labels.size, pick_device(config.device))
+        run = _Run(config, stage.path, target, score, progress)
+        data = prepare_source(
+            source, target, stage.path, config.translation, _trainings(config), progress=progress
+        )
+        model = run.stages(data)
+        scores = write_report(stage.path, config, source, target, validation)
+        stage.finish(model=str(model.relative_to(stage.path)), miou=scores)
+    if progress:
+        print(f"network: {model}\nreport: {out / 'report.html'}", file=sys.stderr)
+    return PipelineResult(out, model, out / "report.html", scores)
+
+
+class _Run:
+    """The stages after the data."""
+
+    def __init__(
+        self, config: PipelineConfig, out: Path, target: TargetImages, score: Score | None, progress: bool
+    ) -> None:
+        self.config, self.out, self.target, self.score, self.progress = config, out, target, score, progress
+
+    def stages(self, source: SourceData) -> Path:
+        config = self.config
+        first = self.first_stages(source, config.network, "", config.device)
+        if config.network_b is None:
+            baseline, networks, branch = first
+            # As published: branch A starts from the first cycle, branch B from the last one.
+            starts = [networks[0], networks[-1]]
+        else:
+            baseline, networks, branch = first
+            other = self.first_stages(source, config.network_b, "_b", config.device_b or config.device)
+            starts = [networks[-1], other[1][-1]]
+        branches = [
+            replace(branch, start=starts[0]),
+            replace(branch, start=starts[1], device=config.device_b or config.device),
+        ]
+        pairs = co_train(branches, self.out / "co_training", config.co_training)
+        labels = self.final_labels(pairs[-1])
+        return train_final(
+            baseline,
+            source,
+            labels,
+            self.out / "final",
+            config.final,
+            score=self.score,
+            progress=self.progress,
+        )
+
+    def first_stages(
+        self, source: SourceData, network: NetworkConfig, suffix: str, device: str
+    ) -> tuple[Path, list[Path], Branch]:
+        """Train the baseline and run self-training; return the networks, and the branch they belong to."""
+        config = self.config
+        baseline = train_baseline(
+            source,
+            self.out / f"baseline{suffix}",
+            config.baseline,
+            network,
+            size=config.self_training.labels.size,
+            score=self.score,
+            progress=self.progress,
+        )
+        branch = Branch(baseline, source, self.target, device, self.score, self.progress)
+        networks = self_train(branch, self.out / f"self_training{suffix}", config.self_training)
+        return baseline, networks, branch
+
+    def final_labels(self, networks: Sequence[Path]) -> list[SelectedLabel]:
+        config = self.config
+        last = cycle_folder(self.out / "co_training", config.co_training.cycles - 1)
+        thresholds = [read_label_set(last / name / "pseudo_labels").thresholds.tolist() for name in BRANCHES]
+        return make_final_labels(
+            networks,
+            thresholds,
+            self.target,
+            self.out / "final_labels",
+            config.final_labels,
+            device=config.device,
+            progress=self.progress,
+        )
+
+
+def prepare_source(
+    source: SourceImages,
+    target: TargetImages | None,
+    out: Path,
+    translation: TranslationConfig,
+    trainings: Sequence[TrainingConfig],
+    *,
+    progress: bool = True,
+) -> SourceData:
+    """Translate the source as wanted, and count its classes where a training asks for it.
+
+    Args:
+        source: labelled images.
+        target: images whose colours they take; may be None where none are taken.
+        out: the run's folder.
+        translation: how.
+        trainings: what the source is for.
+        progress: show progress on standard error.
+    """
+    statistics = None
+    if any(training.rare_classes is not None for training in trainings):
+        statistics = source_statistics(source, Path(out) / "source_statistics", progress=progress)
+    if translation.mode == "none" or target is None:
+        return SourceData(source, statistics=statistics)
+    folder = Path(out) / "translated"
+    if translation.mode == "online":
+        colours = target_colours(target, folder, progress=progress)
+        return SourceData(source, colours=colours, statistics=statistics)
+    translated = translate_source(source, target, folder, seed=translation.seed, progress=progress)
+    return SourceData(translated, statistics=statistics)
+
+
+def train_baseline(
+    source: SourceData,
+    out: Path,
+    config: TrainingConfig,
+    network: NetworkConfig,
+    *,
+    size: InferenceSize | None = None,
+    score: Score | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Train on the source alone and return the network's file.
+
+    Args:
+        source: labelled images.
+        out: run folder.
+        config: settings.
+        network: which network, and what it starts from.
+        size: at what size the network will look at images.
+        score: scores the network on labelled target images.
+        overwrite: start anew where a run with other settings was.
+        progress: show progress on standard error.
+    """
+    space = source.images.space
+    inputs = {"network": network.fingerprint(), "space": space.name}
+    return train_network(
+        lambda: new_model(network, space, size or InferenceSize(), config.network_options),
+        source,
+        out,
+        config,
+        inputs,
+        score=score,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def train_final(
+    start: Path,
+    source: SourceData,
+    labels: Sequence[SelectedLabel],
+    out: Path,
+    config: MixedTrainingConfig,
+    *,
+    score: Score | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Train on the source and the final labels, from the baseline's weights; return the network's file.
+
+    Args:
+        start: the baseline's file.
+        source: labelled images.
+        labels: of the target images.
+        out: run folder.
+        config: settings.
+        score: scores the network on labelled target images.
+        overwrite: start anew where a run with other settings was.
+        progress: show progress on standard error.
+    """
+    return train_network(
+        lambda: load_model(start, options=config.network_options),
+        source,
+        out,
+        config,
+        {"network": file_hash(start)},
+        pseudo_labels=labels,
+        score=score,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _trainings(config: PipelineConfig) -> list[TrainingConfig]:
+    loops = [config.self_training.training, config.co_training.training, config.co_training.training_b]
+    return [config.baseline, config.final, *(training for training in loops if training is not None)]

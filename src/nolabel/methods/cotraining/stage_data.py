@@ -1,0 +1,44 @@
+"""What a single stage's command needs around its settings: the source as it is given, and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nolabel.data.labelled import LabelledDataset
+from nolabel.methods.cotraining.domains import TargetImages
+from nolabel.methods.cotraining.model_file import pick_device
+from nolabel.methods.cotraining.opening import source_of, target_of
+from nolabel.methods.cotraining.pipeline import prepare_source
+from nolabel.methods.cotraining.scoring import scorer
+from nolabel.methods.cotraining.settings import PipelineConfig, TrainingConfig
+from nolabel.methods.cotraining.training import Score, SourceData
+
+__all__ = ["open_stage_source", "stage_scorer"]
+
+
+def open_stage_source(
+    config: PipelineConfig,
+    trainings: Sequence[TrainingConfig],
+    out: Path,
+    target: TargetImages | None = None,
+) -> SourceData:
+    """Open the source for one stage: as it is, for it was translated before, or with colours at every look.
+
+    Args:
+        config: settings of the run.
+        trainings: what the source is for.
+        out: the stage's folder; statistics are kept there.
+        target: opened already, if it is.
+    """
+    source, translation = source_of(config), config.translation
+    if translation.mode != "online":
+        return prepare_source(source, None, out, translation, trainings)
+    return prepare_source(source, target or target_of(config), out, translation, trainings)
+
+
+def stage_scorer(config: PipelineConfig, validation: LabelledDataset | None) -> Score | None:
+    """Return the function that scores networks, if labelled target images were given."""
+    if validation is None:
+        return None
+    return scorer(validation, config.self_training.labels.size, pick_device(config.device))
