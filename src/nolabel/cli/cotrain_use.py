@@ -21,7 +21,8 @@ def evaluate(
 ) -> None:
     """Score a network on labelled images: IoU of every class and their mean, void predictions as errors."""
     from nolabel.methods.cotraining.domains import open_validation
-    from nolabel.methods.cotraining.model_file import load_model, pick_device
+    from nolabel.methods.cotraining.model_file import load_model
+    from nolabel.methods.cotraining.new_model import pick_device
     from nolabel.methods.cotraining.scoring import score_network
     from nolabel.methods.cotraining.settings import DataPart
 
@@ -40,7 +41,8 @@ def predict(
     device: Device = "auto",
 ) -> None:
     """Label any images: label maps (PNG, 255 for void) and overlays."""
-    from nolabel.methods.cotraining.model_file import load_model, pick_device
+    from nolabel.methods.cotraining.model_file import load_model
+    from nolabel.methods.cotraining.new_model import pick_device
     from nolabel.methods.cotraining.predict_files import predict_to_folder
 
     loaded = load_model(model, device=pick_device(device))

@@ -29,7 +29,7 @@ from torch import Tensor
 from nolabel.data.label_files import read_channels
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining import exchange
-from nolabel.methods.cotraining.exchange import fuse_labels, images_with_class, rank_for_partner, share
+from nolabel.methods.cotraining.exchange import fuse_labels, rank_for_partner, share
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
 from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.selection import (
@@ -185,7 +185,13 @@ class _Cycle:
         config, compat = self.config, self.labels[0].reference_compat
         classes = sets[0].space.num_classes
         views = [
-            exchange.Branch(labels.scores, labels.thresholds, _presence(paths, classes, config.min_pixels))
+            exchange.Branch.of(
+                labels.scores,
+                labels.thresholds,
+                (_read_map(path, classes) for path in paths),
+                config.min_pixels,
+                reference_compat=compat,
+            )
             for labels, paths in zip(sets, maps, strict=True)
         ]
         given = [
@@ -255,8 +261,3 @@ def _check(branches: Sequence[Branch]) -> None:
 
 def _read_map(path: Path, classes: int) -> Tensor:
     return void_as_label(torch.from_numpy(read_channels(path, 1).astype(np.uint8)), classes)
-
-
-def _presence(paths: Sequence[Path], classes: int, min_pixels: int) -> Tensor:
-    """Return (N, classes + 1) bool, reading one map at a time."""
-    return torch.cat([images_with_class(_read_map(p, classes)[None], classes + 1, min_pixels) for p in paths])

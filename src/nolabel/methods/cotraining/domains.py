@@ -6,18 +6,19 @@ Images are uint8 and label maps uint8 with 255 for void until the network takes 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nolabel.data import FolderImages, open_labels, open_unlabelled, read_image
+from nolabel.data import FolderImages, open_unlabelled, read_image
+from nolabel.data.domains import JoinedLabelled, LabelledEntry
 from nolabel.data.files import examples
 from nolabel.data.label_files import read_channels
-from nolabel.data.labelled import LabelledDataset, find_space
+from nolabel.data.labelled import LabelledDataset
 from nolabel.data.resizing import resize_labels, to_bytes
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
@@ -34,26 +35,29 @@ class SourceImages(Sequence[LabelledImage]):
 
     Args:
         parts: the data sets, all in one label space.
+
+    Raises:
+        ConfigError: their label spaces differ.
     """
 
     def __init__(self, parts: Sequence[LabelledDataset]) -> None:
-        self.parts = list(parts)
-        ends = np.cumsum([len(part) for part in self.parts]).tolist()
-        self.starts: list[int] = [0, *ends[:-1]]
-        several = len(self.parts) > 1
-        self.names = [
-            f"{index}_{name}" if several else name
-            for index, part in enumerate(self.parts)
-            for name in part.names
-        ]
-        twice = len(self.names) - len(set(self.names))
-        if twice:
-            raise DataError(f"{twice} source images share a name with another", hint="rename these files")
+        self.joined = JoinedLabelled(parts)
+        self.names = list(self.joined.names)
+
+    @property
+    def parts(self) -> list[LabelledDataset]:
+        """The data sets."""
+        return self.joined.parts
+
+    @property
+    def starts(self) -> list[int]:
+        """Index of the first image of each part."""
+        return [0, *accumulate(len(part) for part in self.parts)][:-1]
 
     @property
     def space(self) -> LabelSpace:
         """The label space."""
-        return self.parts[0].space
+        return self.joined.space
 
     @property
     def identity(self) -> str:
@@ -64,11 +68,9 @@ class SourceImages(Sequence[LabelledImage]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> LabelledImage:  # type: ignore[override]
-        part = bisect_right(self.starts, index) - 1
-        sample = self.parts[part][index - self.starts[part]]
-        return to_bytes(sample["image"].as_subclass(Tensor)), sample["semantic"].as_subclass(Tensor).to(
-            torch.uint8
-        )
+        sample = self.joined[index]
+        image, labels = (sample[key].as_subclass(Tensor) for key in ("image", "semantic"))
+        return to_bytes(image), labels.to(torch.uint8)
 
 
 class TargetImages:
@@ -103,13 +105,7 @@ def open_source(parts: Sequence[DataPart], space: str) -> SourceImages:
         ConfigError: a root is not given, or the space is not known.
         DataError: files are missing.
     """
-    find_space(space)
-    opened = []
-    for part in parts:
-        # An own folder need not have splits; every other layout calls its training part so.
-        split = part.split or ("train" if part.dataset not in (None, "folder") else None)
-        opened.append(open_labels(_root(part, "source"), part.dataset, split, space=space))
-    return SourceImages(opened)
+    return SourceImages([_entry(part, "source").open(space) for part in parts])
 
 
 def open_target(parts: Sequence[DataPart]) -> TargetImages:
@@ -121,24 +117,22 @@ def open_target(parts: Sequence[DataPart]) -> TargetImages:
     """
     paths: list[Path] = []
     for part in parts:
-        root, split = _root(part, "target"), part.split
-        if part.dataset not in (None, "folder") and part.dataset != "cityscapes":
-            paths += [record.image for record in open_labels(root, part.dataset, split or "train").records]
-        elif split and (root / "images" / split).is_dir():
-            paths += FolderImages(root / "images" / split).paths
+        root = _root(part, "target")
+        if part.split and (root / "images" / part.split).is_dir():
+            images = open_unlabelled(root / "images" / part.split)
         else:
-            images = open_unlabelled(root, split=split or "train")
-            if not isinstance(images, FolderImages):
-                raise DataError(
-                    f"{root} is a video", hint="extract its frames first: pseudo-labels belong to image files"
-                )
-            paths += images.paths
+            images = open_unlabelled(root, part.dataset, split=part.split or "train")
+        if not isinstance(images, FolderImages):
+            raise DataError(
+                f"{root} is a video", hint="extract its frames first: pseudo-labels belong to image files"
+            )
+        paths += images.paths
     return TargetImages(FolderImages(paths))
 
 
 def open_validation(part: DataPart, space: str) -> LabelledDataset:
     """Open labelled target images for scores."""
-    return open_labels(_root(part, "validation"), part.dataset, part.split, space=space)
+    return _entry(part, "validation").open(space, split="val")
 
 
 def read_labelled(image: str | Path, label: str | Path) -> LabelledImage:
@@ -147,6 +141,16 @@ def read_labelled(image: str | Path, label: str | Path) -> LabelledImage:
     labels = torch.from_numpy(read_channels(Path(label), 1).astype(np.uint8))
     size = (pixels.shape[-2], pixels.shape[-1])
     return pixels, labels if tuple(labels.shape) == size else resize_labels(labels, size)
+
+
+def _entry(part: DataPart, what: str) -> LabelledEntry:
+    return LabelledEntry(
+        data=_root(part, what),
+        labels=part.labels,
+        dataset=part.dataset,
+        split=part.split,
+        mapping=part.mapping,
+    )
 
 
 def _root(part: DataPart, what: str) -> Path:

@@ -5,6 +5,7 @@ Source: Co-Training specification, 2.12. L labels, the last is void.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,12 +50,12 @@ class Branch:
         cls,
         scores: ImageScores,
         thresholds: Tensor,
-        labels: Tensor,
+        labels: Iterable[Tensor],
         min_pixels: int = 0,
         *,
         reference_compat: bool = False,
     ) -> Branch:
-        """Describe a branch by its scores before, and its label maps (N, H, W) after fusion.
+        """Describe a branch by its scores before, and its N label maps (H, W) after fusion, taken one by one.
 
         An image may be ranked for a class of which it has more than ``min_pixels`` pixels and the branch has an opinion.
 
@@ -65,7 +66,8 @@ class Branch:
             reference_compat: as executed, opinions are not asked for; a single image with a class that comes from the
                 partner alone (its confidence is NaN) then keeps all images from being given for this class.
         """
-        has_class = images_with_class(labels, len(thresholds), min_pixels)
+        rows = [images_with_class(one[None], len(thresholds), min_pixels) for one in labels]
+        has_class = torch.cat(rows)
         if not reference_compat:
             has_class &= ~scores.class_confidence.isnan()
         return cls(scores, thresholds, has_class)

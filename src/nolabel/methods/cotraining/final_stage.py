@@ -17,12 +17,13 @@ import torch
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
-from nolabel.labels.entries import space_entry
+from nolabel.labels.cards import space_to_card
 from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.label import LABELS, MANIFEST, network_batch, read_label_set
-from nolabel.methods.cotraining.model_file import CoTrainingModel, load_model, pick_device
+from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
+from nolabel.methods.cotraining.new_model import pick_device
 from nolabel.methods.cotraining.predict import InferenceSize, scores_at
 from nolabel.methods.cotraining.selection import SelectedLabel, write_selection
 from nolabel.methods.cotraining.settings import FinalLabelConfig
@@ -57,12 +58,12 @@ class EnsembleTask:
         """The images."""
         return self.names
 
-    def setup(self) -> list[CoTrainingModel]:
+    def setup(self) -> list[SegmentorModel]:
         """Load the networks."""
         return [load_model(path, device=worker_device(self.device)) for path in self.models]
 
     @torch.no_grad()
-    def process(self, state: list[CoTrainingModel], index: int) -> ItemResult:
+    def process(self, state: list[SegmentorModel], index: int) -> ItemResult:
         """Look at one image with all networks."""
         batch, size = network_batch(self.paths[index], self.size)
         device = next(state[0].network.parameters()).device
@@ -151,7 +152,7 @@ def make_final_labels(
         "networks_sha256": list(task.digests),
         "settings": config.model_dump(mode="json"),
         "thresholds": None if limits is None else [list(values) for values in limits],
-        "space": space_entry(load_model(models[0]).space),
+        "space": space_to_card(load_model(models[0]).space),
         "images": [{"name": name, **summary.records[name]} for name in target.names],
     }
     write_json(out / MANIFEST, manifest)

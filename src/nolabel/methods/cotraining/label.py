@@ -30,10 +30,11 @@ from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
-from nolabel.labels.entries import space_entry, space_of
+from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.ego_mask import read_mask
-from nolabel.methods.cotraining.model_file import CoTrainingModel, load_model, pick_device
+from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
+from nolabel.methods.cotraining.new_model import pick_device
 from nolabel.methods.cotraining.predict import InferenceSize, Prediction, predict
 from nolabel.methods.cotraining.prediction_files import PredictionFiles, encode_prediction
 from nolabel.methods.cotraining.priors import least_prior, prior_factor
@@ -93,11 +94,11 @@ class PredictionTask:
         """The images."""
         return self.names
 
-    def setup(self) -> CoTrainingModel:
+    def setup(self) -> SegmentorModel:
         """Load the network."""
         return load_model(self.model, device=worker_device(self.device))
 
-    def process(self, state: CoTrainingModel, index: int) -> ItemResult:
+    def process(self, state: SegmentorModel, index: int) -> ItemResult:
         """Look at one image."""
         batch, size = network_batch(self.paths[index], self.size)
         device = next(state.network.parameters()).device
@@ -185,7 +186,7 @@ def make_label_set(
         "settings": config.model_dump(mode="json"),
         "portion": list(portion) if isinstance(portion, Sequence) else portion,
         "thresholds": thresholds.tolist(),
-        "space": space_entry(space),
+        "space": space_to_card(space),
         "images": [
             {"name": name, "image": str(path), **entry}
             for name, path, entry in zip(names, paths, _entries(scores), strict=True)
@@ -214,7 +215,7 @@ def read_label_set(folder: Path) -> LabelSet:
         )
         thresholds = torch.tensor(manifest["thresholds"], dtype=torch.float64)
         names = [row["name"] for row in rows]
-        return LabelSet(Path(folder), names, thresholds, scores, space_of(manifest["space"]))
+        return LabelSet(Path(folder), names, thresholds, scores, space_from_card(manifest["space"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read {path}: {error}", hint="make these pseudo-labels again") from error
 

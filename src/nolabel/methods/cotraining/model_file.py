@@ -22,7 +22,15 @@ from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.models.segmentation import Segmentor, build_segmentor
 from nolabel.weights import find_weights, load_checkpoint, save_safetensors
 
-__all__ = ["CARD_KIND", "MODEL_FILE", "SegmentorModel", "load_model", "save_model"]
+__all__ = [
+    "CARD_KIND",
+    "MODEL_FILE",
+    "SegmentorModel",
+    "load_model",
+    "model_path",
+    "plain_options",
+    "save_model",
+]
 
 CARD_KIND = "segmentor"
 MODEL_FILE = "model.safetensors"
@@ -87,6 +95,24 @@ def save_model(model: SegmentorModel, path: Path, **facts: Any) -> Path:
     return save_safetensors(path, model.network.state_dict(), card)
 
 
+def model_path(path: str | Path) -> Path:
+    """Return the file of a network: of a run folder, itself, or of a registered name.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path if path.exists() else find_weights(str(path))
+    found = next((p for p in (path / MODEL_FILE, path / "final" / MODEL_FILE) if p.is_file()), None)
+    if found is None:
+        raise WeightsError(
+            f"{path} holds no {MODEL_FILE}: its training has not finished.",
+            hint=f"continue it with the same command, then use {path} again",
+        )
+    return found
+
+
 def load_model(
     path: str | Path,
     *,
@@ -107,14 +133,14 @@ def load_model(
         WeightsError: no such file, no segmentation network, or tensors that do not fit.
         ConfigError: the space does not fit the network.
     """
-    file = _file_of(Path(path))
+    file = model_path(path)
     checkpoint = load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == CARD_KIND:
         model = _from_card(card, file, dict(options or {}))
     else:
         model = SegmentorModel(
-            build_segmentor("deeplab_v3_plus", _official_logits(state, file), **_plain(options or {})),
+            build_segmentor("deeplab_v3_plus", _official_logits(state, file), **plain_options(options or {})),
             "deeplab_v3_plus",
             space or CITYSCAPES_19,
             dict(options or {}),
@@ -125,22 +151,10 @@ def load_model(
     return model
 
 
-def _file_of(path: Path) -> Path:
-    if not path.is_dir():
-        return path if path.exists() else find_weights(str(path))
-    found = next((p for p in (path / MODEL_FILE, path / "final" / MODEL_FILE) if p.is_file()), None)
-    if found is None:
-        raise WeightsError(
-            f"{path} holds no {MODEL_FILE}: its training has not finished.",
-            hint=f"continue it with the same command, then use {path} again",
-        )
-    return found
-
-
 def _from_card(card: Mapping[str, Any], file: Path, changes: Mapping[str, Any]) -> SegmentorModel:
     options = {**card["options"], **changes}
     return SegmentorModel(
-        build_segmentor(card["architecture"], card["num_logits"], **_plain(options)),
+        build_segmentor(card["architecture"], card["num_logits"], **plain_options(options)),
         card["architecture"],
         space_from_card(card["space"]),
         options,
@@ -150,7 +164,7 @@ def _from_card(card: Mapping[str, Any], file: Path, changes: Mapping[str, Any]) 
     )
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with tuples where JSON and YAML have lists."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 

@@ -20,12 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nolabel.data.class_statistics import class_statistics
 from nolabel.data.labelled import LabelledDataset
+from nolabel.engine.progress import Progress
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
 from nolabel.methods.cotraining.domains import SourceImages, TargetImages
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
-from nolabel.methods.cotraining.model_file import load_model, new_model, pick_device
+from nolabel.methods.cotraining.model_file import load_model
+from nolabel.methods.cotraining.new_model import new_model, pick_device
 from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.report import write_report
 from nolabel.methods.cotraining.scoring import scorer
@@ -38,7 +41,6 @@ from nolabel.methods.cotraining.settings import (
     TrainingConfig,
     TranslationConfig,
 )
-from nolabel.methods.cotraining.source_statistics import source_statistics
 from nolabel.methods.cotraining.stage import stage_folder
 from nolabel.methods.cotraining.training import Score, SourceData, train_network
 from nolabel.methods.cotraining.translate import target_colours, translate_source
@@ -91,7 +93,7 @@ def run_pipeline(
     with stage_folder(out, config, inputs, config.baseline.fit.seed) as stage:
         score = None
         if validation is not None:
-            score = scorer(validation, config.self_training.labels.size, pick_device(config.device))
+            score = scorer(validation, pick_device(config.device))
         run = _Run(config, stage.path, target, score, progress)
         data = prepare_source(
             source, target, stage.path, config.translation, _trainings(config), progress=progress
@@ -193,7 +195,8 @@ def prepare_source(
     """
     statistics = None
     if any(training.rare_classes is not None for training in trainings):
-        statistics = source_statistics(source, Path(out) / "source_statistics", progress=progress)
+        with Progress("counting classes", len(source), unit="label maps", enabled=progress) as bar:
+            statistics = class_statistics(source.joined, advance=bar.advance)
     if translation.mode == "none" or target is None:
         return SourceData(source, statistics=statistics)
     folder = Path(out) / "translated"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nolabel.data import open_images
 from nolabel.engine.progress import Progress
-from nolabel.methods.cotraining.model_file import CoTrainingModel
+from nolabel.methods.cotraining.model_file import SegmentorModel
 from nolabel.methods.cotraining.scoring import label_image
 from nolabel.structures.files import write_png
 from nolabel.viz import semantic_overlay
@@ -14,7 +14,7 @@ from nolabel.viz import semantic_overlay
 __all__ = ["predict_to_folder"]
 
 
-def predict_to_folder(model: CoTrainingModel, source: Path, out: Path, *, progress: bool = True) -> int:
+def predict_to_folder(model: SegmentorModel, source: Path, out: Path, *, progress: bool = True) -> int:
     """Write ``labels/NAME.png`` (255 for void) and ``overlays/NAME.png`` of every image; return how many.
 
     Raises:

@@ -40,14 +40,18 @@ PUBLISHED_SEED = 100
 class DataPart(Config):
     """One data set, or one part of it."""
 
-    not_identity: ClassVar[frozenset[str]] = frozenset({"root"})
+    not_identity: ClassVar[frozenset[str]] = frozenset({"root", "labels", "mapping"})
 
     root: Path | None = None
-    """Its folder; usually given on the command line."""
+    """Its folder, or a text file with one image path a line; usually given on the command line."""
+    labels: Path | None = None
+    """Text file of the label maps, line by line those of ``root``."""
     dataset: str | None = None
-    """Layout (gta5, synthia, synscapes, cityscapes, camvid, ...); found by looking by default."""
+    """Layout (gta5, synthia, synscapes, cityscapes, camvid, ...); found by looking by default. GTA5 has to be named."""
     split: str | None = None
     """Part, as the data set calls it (train, val, train/0006R0)."""
+    mapping: Path | None = None
+    """Own folders: file that says what ids or colours mean."""
 
 
 class TranslationConfig(Config):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nolabel.data.labelled import LabelledDataset
 from nolabel.methods.cotraining.domains import TargetImages
-from nolabel.methods.cotraining.model_file import pick_device
+from nolabel.methods.cotraining.new_model import pick_device
 from nolabel.methods.cotraining.opening import source_of, target_of
 from nolabel.methods.cotraining.pipeline import prepare_source
 from nolabel.methods.cotraining.scoring import scorer
@@ -41,4 +41,4 @@ def stage_scorer(config: PipelineConfig, validation: LabelledDataset | None) -> 
     """Return the function that scores networks, if labelled target images were given."""
     if validation is None:
         return None
-    return scorer(validation, config.self_training.labels.size, pick_device(config.device))
+    return scorer(validation, pick_device(config.device))

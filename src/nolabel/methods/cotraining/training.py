@@ -27,7 +27,7 @@ from nolabel.methods.cotraining.batches import mixed_batch
 from nolabel.methods.cotraining.class_mix import classes_on_demand, random_classes
 from nolabel.methods.cotraining.domains import SourceImages
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
-from nolabel.methods.cotraining.model_file import MODEL_FILE, CoTrainingModel, save_model
+from nolabel.methods.cotraining.model_file import MODEL_FILE, SegmentorModel, save_model
 from nolabel.methods.cotraining.optimiser import sgd_with_decay
 from nolabel.methods.cotraining.selection import SelectedLabel
 from nolabel.methods.cotraining.settings import MixedTrainingConfig, TrainingConfig
@@ -36,7 +36,7 @@ from nolabel.models.segmentation import enlarge
 
 __all__ = ["Score", "SourceData", "StageRecord", "train_network"]
 
-Score = Callable[[CoTrainingModel], dict[str, float]]
+Score = Callable[[SegmentorModel], dict[str, float]]
 """Scores a network on labelled target images, by name; ``miou`` in [0, 1] is among them."""
 
 
@@ -82,7 +82,7 @@ class SegmentationTraining(TrainingTask):
 
     def __init__(
         self,
-        build: Callable[[], CoTrainingModel],
+        build: Callable[[], SegmentorModel],
         batches: StepBatches,
         config: TrainingConfig,
         out: Path,
@@ -159,7 +159,7 @@ class SegmentationTraining(TrainingTask):
 
 
 def train_network(
-    build: Callable[[], CoTrainingModel],
+    build: Callable[[], SegmentorModel],
     source: SourceData,
     out: Path,
     config: TrainingConfig,

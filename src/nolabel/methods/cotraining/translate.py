@@ -162,9 +162,7 @@ def open_translated(out: Path, source: SourceImages) -> SourceImages:
         part = FolderLabelled(out, source.space)
         part.records = [place[name] for name in source.names[start:end]]
         parts.append(part)
-    result = SourceImages(parts)
-    result.names = list(source.names)
-    return result
+    return SourceImages(parts)
 
 
 def _run(

@@ -1,0 +1,45 @@
+"""The network that a training from scratch starts with, and where networks run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from nolabel.labels import LabelSpace
+from nolabel.methods.cotraining.model_file import SegmentorModel, plain_options
+from nolabel.methods.cotraining.network import build_network
+from nolabel.methods.cotraining.predict import InferenceSize
+from nolabel.methods.cotraining.settings import NetworkConfig
+
+__all__ = ["new_model", "pick_device"]
+
+
+def pick_device(device: str) -> str:
+    """Return the device meant by ``auto`` (an accelerator where there is one), or the one named."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def new_model(
+    config: NetworkConfig, space: LabelSpace, size: InferenceSize, options: Mapping[str, Any] | None = None
+) -> SegmentorModel:
+    """Build a network with the weights that its settings name.
+
+    Args:
+        config: which network.
+        space: its classes.
+        size: at what size it will look at images.
+        options: changes to the network's options.
+    """
+    chosen = {**config.options, **(options or {})}
+    network = build_network(
+        config.name,
+        space.num_classes + config.void_logit,
+        weights=config.weights,
+        backbone=config.backbone,
+        **plain_options(chosen),
+    )
+    return SegmentorModel(network, config.name, space, chosen, size)
