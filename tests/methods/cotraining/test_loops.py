@@ -1,10 +1,15 @@
 """The whole loop on a micro world: it runs, goes on after any kill, and refuses changed settings."""
 
+import json
+
 import pytest
 import torch
 
+from nolabel.engine import run_folder
+from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.pipeline import run_pipeline
+from nolabel.structures import files
 from tests.methods.cotraining.micro_world import open_world, settings, write_world
 
 
@@ -44,3 +49,92 @@ def test_a_run_leaves_every_stage(finished):
     assert "Thresholds" in text and "Predictions" in text
     assert not list(out.rglob("*.prediction")) and not list(out.rglob("*.ckpt"))
     assert load_model(out).space.name == "cityscapes_19"
+
+
+class Killed(BaseException):
+    """As sudden as a kill: nothing may catch it."""
+
+
+def kill_after(monkeypatch, count):
+    """Let the process die where it begins to write its ``count``-th file."""
+    written = iter(range(10**6))
+    write = files.atomic_path
+
+    def dying(*args, **options):
+        if next(written) == count:
+            raise Killed
+        return write(*args, **options)
+
+    for module in (files, run_folder):
+        monkeypatch.setattr(module, "atomic_path", dying)
+
+
+def results(out):
+    """Everything that counts, by path: networks, labels, lists, what the cycles recorded."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        relative = path.relative_to(out)
+        if path.suffix in (".safetensors", ".png"):
+            found[str(relative)] = path.read_bytes()
+        elif path.name in ("manifest.json", "cycle.json") or path.suffix == ".txt":
+            found[str(relative)] = path.read_text().replace(str(out), "OUT")
+    return found
+
+
+def stage_of(out):
+    """The last stage that was begun."""
+    order = ("translated", "baseline", "self_training", "co_training", "final_labels", "final")
+    return [name for name in order if (out / name).exists()][-1]
+
+
+def test_killed_anywhere_the_same_command_goes_on(world, finished, tmp_path, monkeypatch):
+    expected, stopped = results(finished.out), []
+    for number in range(100):
+        with monkeypatch.context() as patch:
+            kill_after(patch, 23 + 11 * (number % 3))
+            try:
+                run(world, tmp_path / "run")
+                break
+            except Killed:
+                stopped.append(stage_of(tmp_path / "run"))
+    else:
+        pytest.fail("the run makes no progress")
+    assert {"translated", "self_training", "co_training"} <= set(stopped), stopped
+    found = results(tmp_path / "run")
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+def test_a_finished_run_is_not_done_again(world, finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.out.rglob("*.safetensors")}
+    assert run(world, finished.out).scores == finished.scores
+    assert {path: path.stat().st_mtime_ns for path in finished.out.rglob("*.safetensors")} == before
+
+
+def test_changed_settings_are_refused_by_name(world, finished):
+    changed = settings(co_training={**settings().co_training.model_dump(), "min_pixels": 7})
+    with pytest.raises(ConfigError, match=r"co_training\.min_pixels was 0, now 7"):
+        run(world, finished.out, changed)
+
+
+def test_every_set_of_labels_says_how_it_was_made(finished):
+    manifests = sorted(finished.out.rglob("manifest.json"))
+    # Self-training: 2 cycles and 1 anew; co-training: twice that for two branches; and the final set.
+    assert len(manifests) == 3 + 2 * 3 + 1
+    manifest = json.loads((finished.out / "co_training/cycle_01/b/pseudo_labels/manifest.json").read_text())
+    assert len(manifest["thresholds"]) == 20 and manifest["seed"] == 6
+    assert len(manifest["images"]) == 3 and len(manifest["network_sha256"]) == 64
+    assert set(manifest["images"][0]) >= {"name", "image", "score", "pixels"}
+
+
+def test_both_branches_may_have_networks_of_their_own(world, tmp_path):
+    small = {"cycles": 1, "training": settings().self_training.training.model_dump()}
+    config = settings(
+        network_b={"name": "deeplab_v3_plus_tiny", "options": {"pyramid_channels": 16}},
+        self_training={**small, "labels": settings().self_training.labels.model_dump()},
+        co_training={**small, "labels": settings().co_training.labels.model_dump(), "min_pixels": 0},
+        translation={"mode": "online"},
+    )
+    out = run(world, tmp_path / "run", config, validation=False).out
+    names = [load_model(out / f"co_training/cycle_00/{branch}/training").architecture for branch in "ab"]
+    assert names == ["tiny", "deeplab_v3_plus_tiny"]

@@ -61,8 +61,9 @@ class SourceImages(Sequence[LabelledImage]):
 
     @property
     def identity(self) -> str:
-        """A hash of what is in it."""
-        return _identity(self.names, self.space.name)
+        """A hash of its images' names and of what their labels mean."""
+        tables = [hashlib.sha256(part.table.tobytes()).hexdigest() for part in self.parts]
+        return _identity(self.names, self.space.name, *tables)
 
     def __len__(self) -> int:
         return len(self.names)

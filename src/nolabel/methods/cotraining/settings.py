@@ -40,8 +40,6 @@ PUBLISHED_SEED = 100
 class DataPart(Config):
     """One data set, or one part of it."""
 
-    not_identity: ClassVar[frozenset[str]] = frozenset({"root", "labels", "mapping"})
-
     root: Path | None = None
     """Its folder, or a text file with one image path a line; usually given on the command line."""
     labels: Path | None = None
@@ -234,7 +232,10 @@ class FinalLabelConfig(Config):
 class PipelineConfig(Config):
     """Everything from labelled source images to the final network."""
 
-    not_identity: ClassVar[frozenset[str]] = frozenset({"device", "device_b"})
+    # What the data sets hold is compared, not where they lie.
+    not_identity: ClassVar[frozenset[str]] = frozenset(
+        {"device", "device_b", "source", "target", "validation"}
+    )
 
     space: str = "cityscapes_19"
     """Label space of the networks."""
