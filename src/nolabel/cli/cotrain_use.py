@@ -7,31 +7,46 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Device
+from nolabel.cli.options import Device, Overrides
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Run folder, model.safetensors or model_final.pth.")],
     data: Annotated[
         Path, typer.Option(help="Labelled data set in its official layout, or images/ and labels/.")
     ],
+    model: Annotated[
+        str | None, typer.Argument(help="Run folder, model.safetensors or model_final.pth.")
+    ] = None,
+    settings: Overrides = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score this folder of label maps, not a network.")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="Layout of --data, where it is not recognised.")] = None,
     split: Annotated[str | None, typer.Option(help="Part of the data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write results, tables and pictures here.")] = None,
+    visualize: Annotated[int, typer.Option(help="Pictures of so many images.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Score a network on labelled images: IoU of every class and their mean, void predictions as errors."""
-    from nolabel.methods.cotraining.domains import open_validation
+    """Score a network, or label maps, on labelled images: IoU of every class, by the usual rule and the original's."""
+    from nolabel.config import load_config
+    from nolabel.errors import ConfigError
+    from nolabel.methods.cotraining.evaluate import EvaluationConfig
+    from nolabel.methods.cotraining.evaluate import evaluate as run
     from nolabel.methods.cotraining.model_file import load_model
     from nolabel.methods.cotraining.new_model import pick_device
-    from nolabel.methods.cotraining.scoring import score_network
-    from nolabel.methods.cotraining.settings import DataPart
 
-    loaded = load_model(model, device=pick_device(device))
-    opened = open_validation(DataPart(root=data, dataset=dataset, split=split), loaded.space.name)
-    scores = score_network(loaded, opened)
-    for name, value in zip(loaded.space.names, scores.iou, strict=True):
-        typer.echo(f"{name:20} {100 * value:6.2f}")
-    typer.echo(f"{'mIoU':20} {100 * scores.miou:6.2f}    accuracy {100 * scores.accuracy:.2f}")
+    if predictions is not None and model is not None and "=" in model:
+        settings, model = [model, *(settings or [])], None
+    if (model is None) == (predictions is None):
+        raise ConfigError("give a network or --predictions DIR, one of the two")
+    given = {name: value for name, value in (("dataset", dataset), ("split", split)) if value is not None}
+    config = load_config(EvaluationConfig, None, settings or (), **given)
+    predictor = predictions if model is None else load_model(model, device=pick_device(device))
+    assert predictor is not None
+    result = run(predictor, data, config, out=out, visualize=visualize)
+    typer.echo(result.text())
+    if out is not None:
+        typer.echo(f"results: {out}")
 
 
 def predict(

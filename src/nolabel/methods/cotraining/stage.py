@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +53,6 @@ def stage_folder(path: Path, settings: Config, inputs: Mapping[str, str], seed: 
     with folder.locked():
         folder.check(record)
         folder.open(record, seed)
+        with suppress(OSError):  # not empty: a training's own folder
+            folder.checkpoints.rmdir()
         yield Stage(folder)

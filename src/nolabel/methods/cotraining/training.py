@@ -76,7 +76,7 @@ class SegmentationTraining(TrainingTask):
         batches: the data.
         config: settings.
         out: run folder; the finished network is written there.
-        thresholds: (classes + 1,) of this cycle, for pasting classes on demand.
+        thresholds: (classes + 1,) of this cycle, for pasting classes on demand; a random half is pasted without them.
         score: scores the network during training.
     """
 
