@@ -1,7 +1,6 @@
 """Two tiny domains as folders, and settings under which the whole loop takes seconds."""
 
 import numpy as np
-import torch
 
 from nolabel.config import load_config
 from nolabel.methods.cotraining.domains import open_source, open_target, open_validation
@@ -57,7 +56,3 @@ def open_world(folder):
 
 def settings(**changes):
     return load_config(PipelineConfig, **{**SETTINGS, **changes})
-
-
-def weights_of(path):
-    return torch.load(path) if path.suffix == ".pt" else path.read_bytes()

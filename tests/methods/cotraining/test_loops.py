@@ -87,6 +87,7 @@ def stage_of(out):
     return [name for name in order if (out / name).exists()][-1]
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_same_command_goes_on(world, finished, tmp_path, monkeypatch):
     expected, stopped = results(finished.out), []
     for number in range(100):
