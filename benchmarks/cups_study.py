@@ -1,0 +1,182 @@
+"""Scores of every stage and of every switch of CUPS on the embedded world, over several seeds.
+
+    PYTHONPATH=src python benchmarks/cups_study.py --out study --seeds 0 1 2
+
+For each seed a world is rendered and labelled, with each switch in turn; a network is trained on the labels (stage 2) and
+on its own predictions (stage 3) by the recipe ``cups/tiny``. All are scored on held-out scenes, and ground truth is used
+for that alone. ``--networks`` names the switches that networks are trained for. Every part is resumable: the same command
+goes on where it was stopped. The tables give mean and standard deviation over the seeds, in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor
+
+from nolabel.config import load_config
+from nolabel.data import CityscapesPanoptic, CityscapesStereoVideo
+from nolabel.methods.cups.demo import DemoConfig, cluster_quality, label_clusters, render, score
+from nolabel.methods.cups.model_file import load_model
+from nolabel.methods.cups.predict import predict_clusters
+from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
+from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
+from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
+from nolabel.methods.cups.self_train import SelfTrainConfig, self_train
+from nolabel.methods.cups.statistics import ThingStuffSplit, load_statistics, split_things_and_stuff
+from nolabel.methods.cups.train import TrainConfig, train
+from nolabel.structures.files import write_bytes, write_json
+
+MEASURES = ("pq", "pq_things", "pq_stuff", "sq", "rq", "miou")
+RECIPE = "cups/tiny"
+HELD_OUT = 2_000_000
+SWITCHES: dict[str, tuple[str, ...]] = {
+    "ours": (),
+    "vanilla_se3": ("proposals.variant=vanilla",),
+    "vanilla_semantics": ("semantics.depth_guided=false",),
+    "not_aligned": ("align=false",),
+}
+"""What each set of labels changes against the recipe."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where one seed's files are, and how large its world is."""
+
+    root: Path
+    seed: int
+    scenes: tuple[int, int]
+
+    @property
+    def world(self) -> Path:
+        """Rendered scenes in the Cityscapes layout."""
+        return self.root / f"seed_{self.seed}" / "world"
+
+    def folder(self, switch: str, what: str) -> Path:
+        """Labels or network of a switch."""
+        return self.root / f"seed_{self.seed}" / switch / what
+
+    def prepare(self) -> None:
+        """Render the training and the held-out scenes."""
+        config = DemoConfig(
+            train_scenes=self.scenes[0], test_scenes=self.scenes[1], seed=self.seed * 10_000
+        )
+        render(self.world, config, workers=2)
+
+    def label(self, switch: str, extra: tuple[str, ...]) -> None:
+        """Label both splits; all switches share the clusters of the first."""
+        settings = load_config(PseudoLabelConfig, RECIPE, [*SWITCHES[switch], *extra], section="pseudo_labels")
+        clusters = self.folder("ours", "labels") / "train" / "clusters.safetensors"
+        for split in ("train", "val"):
+            if switch != "ours" or split == "val":
+                settings = settings.replaced(semantics=settings.semantics.replaced(cluster_file=clusters))
+            video = CityscapesStereoVideo(self.world, split, scale=1.0, crop=None)
+            generate_pseudo_labels(
+                video, self.folder(switch, "labels") / split, settings, executor="processes", workers=2
+            )
+
+    def split(self, switch: str) -> ThingStuffSplit:
+        """Return which clusters are things, by the statistics of the training labels."""
+        threshold = load_config(TrainConfig, RECIPE, section="train").thing_threshold
+        return split_things_and_stuff(load_statistics(self.folder(switch, "labels") / "train"), threshold)
+
+    def train(self, switch: str) -> None:
+        """Stage 2, then stage 3."""
+        seed = [f"fit.seed={self.seed}"]
+        config = load_config(TrainConfig, RECIPE, seed, section="train")
+        dataset = open_pseudo_labels(
+            self.folder(switch, "labels") / "train",
+            self.world,
+            thing_threshold=config.thing_threshold,
+            only_non_empty=config.only_non_empty,
+            ignore_unknown_things=config.ignore_unknown_things,
+        )
+        train(dataset, self.folder(switch, "stage_2"), config)
+        self_train(
+            self.folder(switch, "stage_2"),
+            self.world,
+            self.folder(switch, "stage_3"),
+            load_config(SelfTrainConfig, RECIPE, seed, section="self_train"),
+        )
+
+    def score(self, switch: str, networks: bool) -> dict[str, dict[str, float]]:
+        """Score labels and networks on the held-out scenes."""
+        truth = CityscapesPanoptic(self.world, "val", "cityscapes_19")
+        split = self.split(switch)
+        labels = self.folder(switch, "labels") / "val"
+        rows: dict[str, Callable[[int], Tensor]] = {
+            "labels": lambda i: label_clusters(labels, truth[i]["name"], split)
+        }
+        parts = (("stage_2", "student"), ("stage_3", "student"), ("stage_3", "teacher")) if networks else ()
+        for stage, part in parts:
+            model = load_model(self.folder(switch, stage), part=part)
+            rows[f"{stage}_{part}"] = partial(
+                lambda model, i: predict_clusters(model, [truth[i]["image"]])[0], model
+            )
+        return {name: score(name, row, cluster_quality(split), truth).values() for name, row in rows.items()}
+
+
+def run_part(name: str, study: Study, switch: str) -> None:
+    """Run one training chain in a process of its own, with one thread."""
+    torch.set_num_threads(1)
+    getattr(study, name)(switch)
+
+
+def table(scores: dict[str, list[dict[str, float]]]) -> str:
+    """Return the scores (by row, one for each seed) as Markdown: mean and standard deviation in percent."""
+    lines = ["| | " + " | ".join(MEASURES) + " |", "|---" * (len(MEASURES) + 1) + "|"]
+    for row, values in scores.items():
+        cells = []
+        for measure in MEASURES:
+            numbers = [100 * value[measure] for value in values]
+            spread = f" ± {stdev(numbers):.1f}" if len(numbers) > 1 else ""
+            cells.append(f"{mean(numbers):.1f}{spread}")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run all parts that are not done yet, then print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--scenes", type=int, nargs=2, default=[48, 24], help="training and held-out")
+    parser.add_argument("--networks", nargs="*", default=["ours"], choices=list(SWITCHES))
+    arguments = parser.parse_args()
+    studies = [Study(arguments.out, seed, tuple(arguments.scenes)) for seed in arguments.seeds]
+    for study in studies:
+        study.prepare()
+        for switch in SWITCHES:
+            study.label(switch, ())
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(run_part, "train", study, switch)
+            for switch in arguments.networks
+            for study in studies
+        ]
+        for job in jobs:
+            job.result()
+    scores: dict[str, list[dict[str, float]]] = {}
+    for study in studies:
+        for switch in SWITCHES:
+            for name, values in study.score(switch, switch in arguments.networks).items():
+                scores.setdefault(f"{switch}: {name}", []).append(values)
+    write_json(arguments.out / "results.json", scores)
+    text = table(scores)
+    write_bytes(arguments.out / "table.md", text.encode())
+    print(text)
+    print(f"results: {arguments.out / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()
