@@ -24,14 +24,16 @@ from torch import Tensor
 
 from nolabel.config import load_config
 from nolabel.data import CityscapesPanoptic, CityscapesStereoVideo
-from nolabel.methods.cups.demo import DemoConfig, cluster_quality, label_clusters, render, score
+from nolabel.methods.cups.demo import DemoConfig, cluster_quality, render, score
 from nolabel.methods.cups.model_file import load_model
 from nolabel.methods.cups.predict import predict_clusters
+from nolabel.methods.cups.prediction_folder import label_clusters, label_split
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
 from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
 from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
 from nolabel.methods.cups.self_train import SelfTrainConfig, self_train
-from nolabel.methods.cups.statistics import ThingStuffSplit, load_statistics, split_things_and_stuff
+from nolabel.methods.cups.self_train_images import open_training_images
+from nolabel.methods.cups.statistics import ThingStuffSplit
 from nolabel.methods.cups.train import TrainConfig, train
 from nolabel.structures.files import write_bytes, write_json
 
@@ -66,14 +68,12 @@ class Study:
 
     def prepare(self) -> None:
         """Render the training and the held-out scenes."""
-        config = DemoConfig(
-            train_scenes=self.scenes[0], test_scenes=self.scenes[1], seed=self.seed * 10_000
-        )
+        config = DemoConfig(train_scenes=self.scenes[0], test_scenes=self.scenes[1], seed=self.seed * 10_000)
         render(self.world, config, workers=2)
 
-    def label(self, switch: str, extra: tuple[str, ...]) -> None:
+    def label(self, switch: str) -> None:
         """Label both splits; all switches share the clusters of the first."""
-        settings = load_config(PseudoLabelConfig, RECIPE, [*SWITCHES[switch], *extra], section="pseudo_labels")
+        settings = load_config(PseudoLabelConfig, RECIPE, SWITCHES[switch], section="pseudo_labels")
         clusters = self.folder("ours", "labels") / "train" / "clusters.safetensors"
         for split in ("train", "val"):
             if switch != "ours" or split == "val":
@@ -86,7 +86,7 @@ class Study:
     def split(self, switch: str) -> ThingStuffSplit:
         """Return which clusters are things, by the statistics of the training labels."""
         threshold = load_config(TrainConfig, RECIPE, section="train").thing_threshold
-        return split_things_and_stuff(load_statistics(self.folder(switch, "labels") / "train"), threshold)
+        return label_split(self.folder(switch, "labels") / "train", threshold)
 
     def train(self, switch: str) -> None:
         """Stage 2, then stage 3."""
@@ -100,12 +100,10 @@ class Study:
             ignore_unknown_things=config.ignore_unknown_things,
         )
         train(dataset, self.folder(switch, "stage_2"), config)
-        self_train(
-            self.folder(switch, "stage_2"),
-            self.world,
-            self.folder(switch, "stage_3"),
-            load_config(SelfTrainConfig, RECIPE, seed, section="self_train"),
-        )
+        again = load_config(SelfTrainConfig, RECIPE, seed, section="self_train")
+        out = self.folder(switch, "stage_3")
+        images = open_training_images(self.world, again.images, frames=out / "frames")
+        self_train(self.folder(switch, "stage_2"), images, out, again)
 
     def score(self, switch: str, networks: bool) -> dict[str, dict[str, float]]:
         """Score labels and networks on the held-out scenes."""
@@ -157,7 +155,7 @@ def main() -> None:
     for study in studies:
         study.prepare()
         for switch in SWITCHES:
-            study.label(switch, ())
+            study.label(switch)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         jobs = [
             pool.submit(run_part, "train", study, switch)
