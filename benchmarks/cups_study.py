@@ -56,6 +56,7 @@ class Study:
     root: Path
     seed: int
     scenes: tuple[int, int]
+    steps: tuple[int, int] | None = None
 
     @property
     def world(self) -> Path:
@@ -90,8 +91,10 @@ class Study:
 
     def train(self, switch: str) -> None:
         """Stage 2, then stage 3."""
-        seed = [f"fit.seed={self.seed}"]
-        config = load_config(TrainConfig, RECIPE, seed, section="train")
+        settings = [[f"fit.seed={self.seed}"], [f"fit.seed={self.seed}"]]
+        for chosen, steps in zip(settings, self.steps or (), strict=False):
+            chosen.append(f"fit.steps={steps}")
+        config = load_config(TrainConfig, RECIPE, settings[0], section="train")
         dataset = open_pseudo_labels(
             self.folder(switch, "labels") / "train",
             self.world,
@@ -100,7 +103,7 @@ class Study:
             ignore_unknown_things=config.ignore_unknown_things,
         )
         train(dataset, self.folder(switch, "stage_2"), config)
-        again = load_config(SelfTrainConfig, RECIPE, seed, section="self_train")
+        again = load_config(SelfTrainConfig, RECIPE, settings[1], section="self_train")
         out = self.folder(switch, "stage_3")
         images = open_training_images(self.world, again.images, frames=out / "frames")
         self_train(self.folder(switch, "stage_2"), images, out, again)
@@ -150,8 +153,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--scenes", type=int, nargs=2, default=[48, 24], help="training and held-out")
     parser.add_argument("--networks", nargs="*", default=["ours"], choices=list(SWITCHES))
+    parser.add_argument("--steps", type=int, nargs=2, help="of stages 2 and 3; the recipe's by default")
     arguments = parser.parse_args()
-    studies = [Study(arguments.out, seed, tuple(arguments.scenes)) for seed in arguments.seeds]
+    studies = [
+        Study(arguments.out, seed, tuple(arguments.scenes), arguments.steps) for seed in arguments.seeds
+    ]
     for study in studies:
         study.prepare()
         for switch in SWITCHES:
