@@ -20,12 +20,15 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from nolabel import viz
 from nolabel.config import load_config
 from nolabel.data import CityscapesPanoptic, CityscapesStereoVideo
 from nolabel.methods.cups.demo import DemoConfig, cluster_quality, render, score
-from nolabel.methods.cups.model_file import load_model
+from nolabel.methods.cups.demo_report import as_classes, panoptic_picture
+from nolabel.methods.cups.model_file import CupsModel, load_model
 from nolabel.methods.cups.predict import predict_clusters
 from nolabel.methods.cups.prediction_folder import label_clusters, label_split
 from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
@@ -35,7 +38,9 @@ from nolabel.methods.cups.self_train import SelfTrainConfig, self_train
 from nolabel.methods.cups.self_train_images import open_training_images
 from nolabel.methods.cups.statistics import ThingStuffSplit
 from nolabel.methods.cups.train import TrainConfig, train
-from nolabel.structures.files import write_bytes, write_json
+from nolabel.methods.cups.validate import target_of
+from nolabel.metrics import PanopticScores
+from nolabel.structures.files import atomic_path, write_bytes, write_json
 
 MEASURES = ("pq", "pq_things", "pq_stuff", "sq", "rq", "miou")
 RECIPE = "cups/tiny"
@@ -108,21 +113,49 @@ class Study:
         images = open_training_images(self.world, again.images, frames=out / "frames")
         self_train(self.folder(switch, "stage_2"), images, out, again)
 
-    def score(self, switch: str, networks: bool) -> dict[str, dict[str, float]]:
-        """Score labels and networks on the held-out scenes."""
-        truth = CityscapesPanoptic(self.world, "val", "cityscapes_19")
-        split = self.split(switch)
+    def rows(self, switch: str, networks: bool) -> dict[str, Callable[[int], Tensor]]:
+        """Return what predicts clusters (H, W, 2) for a held-out frame: labels and, perhaps, networks."""
+        truth, split = self.truth(), self.split(switch)
         labels = self.folder(switch, "labels") / "val"
+
+        def predict(model: CupsModel, index: int) -> Tensor:
+            return predict_clusters(model, [truth[index]["image"]])[0]
+
         rows: dict[str, Callable[[int], Tensor]] = {
             "labels": lambda i: label_clusters(labels, truth[i]["name"], split)
         }
         parts = (("stage_2", "student"), ("stage_3", "student"), ("stage_3", "teacher")) if networks else ()
         for stage, part in parts:
-            model = load_model(self.folder(switch, stage), part=part)
-            rows[f"{stage}_{part}"] = partial(
-                lambda model, i: predict_clusters(model, [truth[i]["image"]])[0], model
-            )
-        return {name: score(name, row, cluster_quality(split), truth).values() for name, row in rows.items()}
+            rows[f"{stage}_{part}"] = partial(predict, load_model(self.folder(switch, stage), part=part))
+        return rows
+
+    def score(self, switch: str, networks: bool) -> dict[str, PanopticScores]:
+        """Score labels and networks on the held-out scenes."""
+        quality = cluster_quality(self.split(switch))
+        rows = self.rows(switch, networks)
+        return {name: score(name, row, quality.clone(), self.truth()) for name, row in rows.items()}
+
+    def truth(self) -> CityscapesPanoptic:
+        """Open the held-out labels."""
+        return CityscapesPanoptic(self.world, "val", "cityscapes_19")
+
+    def draw(self, scores: dict[str, PanopticScores], frames: int) -> Path:
+        """Draw held-out frames: image, truth, and what labels and networks say under the classes they were matched to."""
+        truth, rows = self.truth(), self.rows("ours", networks=True)
+        names = ("labels", "stage_2_student", "stage_3_student")
+        pictures = []
+        for index in torch.linspace(0, len(truth) - 1, frames).round().int().tolist():
+            sample = truth[index]
+            image = torch.as_tensor(sample["image"])
+            predicted = (as_classes(rows[name](index), scores[name].assignment) for name in names)
+            maps = (target_of(sample), *predicted)
+            pictures.append([viz.to_picture(image), *(panoptic_picture(image, labels) for labels in maps)])
+        titles = ("image", "truth", "pseudo-label", "network, stage 2", "network, stage 3")
+        sheet = viz.contact_sheet(pictures, column_titles=titles, cell_width=320)
+        path = self.root / "stages.jpg"
+        with atomic_path(path) as temporary:
+            Image.fromarray(sheet).save(temporary, "JPEG", quality=88)
+        return path
 
 
 def run_part(name: str, study: Study, switch: str) -> None:
@@ -173,8 +206,11 @@ def main() -> None:
     scores: dict[str, list[dict[str, float]]] = {}
     for study in studies:
         for switch in SWITCHES:
-            for name, values in study.score(switch, switch in arguments.networks).items():
-                scores.setdefault(f"{switch}: {name}", []).append(values)
+            found = study.score(switch, switch in arguments.networks)
+            for name, values in found.items():
+                scores.setdefault(f"{switch}: {name}", []).append(values.values())
+            if study is studies[0] and switch == "ours":
+                print(f"picture: {study.draw(found, frames=4)}")
     write_json(arguments.out / "results.json", scores)
     text = table(scores)
     write_bytes(arguments.out / "table.md", text.encode())

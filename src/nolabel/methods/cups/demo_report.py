@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nolabel.methods.cups.demo import DemoConfig
     from nolabel.methods.cups.pseudo_labels import PseudoLabelSummary
 
-__all__ = ["write_report"]
+__all__ = ["as_classes", "panoptic_picture", "write_report"]
 
 TITLES = {
     "colour_kmeans": "colour k-means, no instances",
@@ -131,7 +131,7 @@ def _frame(
         [torch.as_tensor(labelled["semantic"]), torch.as_tensor(labelled["instance"])], dim=-1
     )
     named = {
-        name: _to_classes(predict(index), scores[name].assignment) for name, predict in predictors.items()
+        name: as_classes(predict(index), scores[name].assignment) for name, predict in predictors.items()
     }
     clusters = predictors["pseudo_labels"](index)[..., 0]
     palette = np.zeros((256, 3), dtype=np.uint8)
@@ -144,10 +144,10 @@ def _frame(
         "motion segments of the first run": viz.instance_overlay(image, proposals.motion_labels),
         "object proposals": viz.instance_overlay(image, proposals.instances),
         "pseudo-classes": viz.label_colours(clusters, palette),
-        "pseudo-label, matched to classes": _panoptic(image, named["pseudo_labels"]),
-        "network": _panoptic(image, named["network"]),
-        "network, supervised": _panoptic(image, named["supervised"]),
-        "ground truth": _panoptic(image, target),
+        "pseudo-label, matched to classes": panoptic_picture(image, named["pseudo_labels"]),
+        "network": panoptic_picture(image, named["network"]),
+        "network, supervised": panoptic_picture(image, named["supervised"]),
+        "ground truth": panoptic_picture(image, target),
         "errors of the pseudo-label": viz.error_colours(named["pseudo_labels"][..., 0], target[..., 0]),
         "errors of the network": viz.error_colours(named["network"][..., 0], target[..., 0]),
     }
@@ -155,12 +155,14 @@ def _frame(
     report.gallery(list(pictures.values()), list(pictures), cell_width=380)
 
 
-def _to_classes(prediction: Tensor, assignment: np.ndarray) -> Tensor:
+def as_classes(prediction: Tensor, assignment: np.ndarray) -> Tensor:
+    """Replace the clusters of a (H, W, 2) map by their classes, 255 where there is none."""
     table = torch.full((256,), 255, dtype=torch.long)
     table[: len(assignment)] = torch.as_tensor(np.asarray(assignment), dtype=torch.long)
     return torch.stack([table[prediction[..., 0].clamp(0, 255)], prediction[..., 1]], dim=-1)
 
 
-def _panoptic(image: Tensor, labels: Tensor) -> np.ndarray:
+def panoptic_picture(image: Tensor, labels: Tensor) -> np.ndarray:
+    """Draw a (H, W, 2) map of classes and instances over its image (3, H, W)."""
     things = torch.isin(labels[..., 0], torch.as_tensor(CITYSCAPES_19.things))
     return viz.panoptic_overlay(image, labels[..., 0], labels[..., 1] * things, CITYSCAPES_19)
