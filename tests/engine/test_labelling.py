@@ -169,7 +169,7 @@ def start(out: Path, count: int, seconds: float, executor: str) -> subprocess.Po
 
 
 def wait_for(out: Path, count: int) -> None:
-    for _ in range(600):
+    for _ in range(6000):  # a busy machine takes minutes to start processes
         if len(list((out / ".labelling" / "items").glob("*.json"))) >= count:
             return
         time.sleep(0.05)
