@@ -82,8 +82,8 @@ def evaluate(
             "source": "network",
             "architecture": predictor.architecture,
             "trained": dict(predictor.facts),
+            "file": None if predictor.source is None else predictor.source.name,
         }
-        facts["file"] = None if predictor.source is None else predictor.source.name
         source = NetworkLabels(
             partial(segment_batch, predictor), predictor.space, dataset.space, facts, max_side=config.max_side
         )
