@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from benchmarks.cups.row import Bench, Row, Work
 from benchmarks.cups.scene import load_scene
 from nolabel.labels import LABEL_SPACES
-from nolabel.methods.cups.pseudo_label_dataset import TrainingSample
 from nolabel.methods.cups.targets import build_target
 from nolabel.methods.cups.train import NetworkTraining, TrainConfig
 from nolabel.metrics import PanopticQuality
@@ -99,16 +98,15 @@ def augmentation(bench: Bench) -> Work:
     scene = load_scene(bench.scenes, SCENE_SIZE, bench.device)
     semantic = torch.where(scene.instances > 0, THINGS[0], STUFF[0])
     target = build_target(semantic, scene.instances, things=THINGS, stuff=STUFF)
-    batch = [TrainingSample(f"sample {i}", scene.sample["left_0"], target) for i in range(16)]
+    batch = [(scene.sample["left_0"], target)] * 16
     task = NetworkTraining([], TrainConfig(), Path(), len(THINGS), len(STUFF))  # type: ignore[arg-type]
-    return lambda: task._augment(batch, 0, torch.Generator().manual_seed(0))
+    return lambda: task.augment(batch, 0, torch.Generator().manual_seed(0))
 
 
-def augmented(result: tuple[list[Tensor], list[PanopticTarget]]) -> str:
+def augmented(result: list[tuple[Tensor, PanopticTarget]]) -> str:
     """Say what the batch became."""
-    images, targets = result
-    size = "x".join(map(str, images[0].shape[-2:]))
-    return f"{sum(len(target) for target in targets)} objects, {size}"
+    size = "x".join(map(str, result[0][0].shape[-2:]))
+    return f"{sum(len(target) for _, target in result)} objects, {size}"
 
 
 def random_map(
