@@ -7,9 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from nolabel.data import find_layout, open_images, to_image
+from nolabel.engine.devices import pick_device
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
@@ -179,7 +178,7 @@ def load(
     if system not in SYSTEMS:
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
     path = embedded_weights(system) if weights is None else _located(weights)
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    chosen = pick_device(device)
     return Pipeline(load_model(path, part=part, confidence_threshold=confidence_threshold, device=chosen))
 
 

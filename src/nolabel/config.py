@@ -51,7 +51,7 @@ class Config(pydantic.BaseModel):
 def load_config(
     cls: type[ConfigType],
     recipe: str | Path | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | None = None,
     *,
     section: str | None = None,
     **values: Any,
@@ -63,7 +63,8 @@ def load_config(
         recipe: path of a YAML file (it has a suffix: ``my.yaml``), or the name of a packaged recipe (it has
             none: ``cups/tiny``).
         overrides: ``"train.steps=200"`` strings; the value is YAML (``"crop=[512, 1024]"``).
-        section: take this top-level section of the recipe (a recipe may hold several stages).
+        section: take this top-level section of the recipe (a recipe may hold several stages);
+            without a recipe it counts for nothing.
         values: nested values by field name; ``None`` is a value, not "unset".
 
     Raises:
@@ -75,7 +76,7 @@ def load_config(
         merged = read_recipe(recipe, section)
         source = str(recipe) if section is None else f"{recipe} [{section}]"
     merged = _merge(merged, values)
-    for override in overrides:
+    for override in overrides or ():
         path, value = parse_override(override)
         _check_path(cls, path)
         for key in reversed(path):

@@ -24,25 +24,14 @@ def self_train(
     device: Device = "auto",
 ) -> None:
     """Let a network learn from its own surest labels, cycle after cycle (settings: self_training.*)."""
-    from nolabel.methods.cotraining.model_file import model_path
-    from nolabel.methods.cotraining.opening import load_settings, target_of, validation_of
-    from nolabel.methods.cotraining.self_training import Branch
+    from nolabel.methods.cotraining.opening import load_settings
     from nolabel.methods.cotraining.self_training import self_train as run
-    from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
+    from nolabel.methods.cotraining.stage_data import open_branches
 
     config = load_settings(
-        recipe,
-        settings or (),
-        source=source or (),
-        target=target or (),
-        validation=validate,
-        seed=seed,
-        device=device,
+        recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
     )
-    images = target_of(config)
-    data = open_stage_source(config, [config.self_training.training], out, images)
-    score = stage_scorer(config, validation_of(config))
-    branch = Branch(model_path(start), data, images, config.device, score)
+    (branch,) = open_branches(config, [config.self_training.training], out, [(start, config.device)])
     networks = run(branch, out, config.self_training)
     typer.echo(f"networks: {networks[0]} ... {networks[-1]}")
     typer.echo(
@@ -67,29 +56,16 @@ def co_train(
 ) -> None:
     """Let two networks learn from each other's labels (settings: co_training.*)."""
     from nolabel.methods.cotraining.co_training import co_train as run
-    from nolabel.methods.cotraining.model_file import model_path
-    from nolabel.methods.cotraining.opening import load_settings, target_of, validation_of
-    from nolabel.methods.cotraining.self_training import Branch
-    from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
+    from nolabel.methods.cotraining.opening import load_settings
+    from nolabel.methods.cotraining.stage_data import open_branches
 
     config = load_settings(
-        recipe,
-        settings or (),
-        source=source or (),
-        target=target or (),
-        validation=validate,
-        seed=seed,
-        device=device,
+        recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
     )
-    images, loop = target_of(config), config.co_training
+    loop = config.co_training
     trainings = [loop.training] if loop.training_b is None else [loop.training, loop.training_b]
-    data = open_stage_source(config, trainings, out, images)
-    score = stage_scorer(config, validation_of(config))
-    devices = config.device, device_b or config.device_b or config.device
-    branches = [
-        Branch(model_path(start), data, images, place, score)
-        for start, place in zip((a, b), devices, strict=True)
-    ]
+    starts = [(a, config.device), (b, device_b or config.device_b or config.device)]
+    branches = open_branches(config, trainings, out, starts)
     last = run(branches, out, loop)[-1]
     typer.echo(f"networks: {last[0]} {last[1]}")
     typer.echo(f"next: nolabel cotrain label --a {last[0].parent} --b {last[1].parent} --out final_labels")
@@ -117,7 +93,7 @@ def label(
     from nolabel.methods.cotraining.model_file import model_path
     from nolabel.methods.cotraining.opening import load_settings, target_of
 
-    config = load_settings(recipe, settings or (), target=target or (), device=device)
+    config = load_settings(recipe, settings, target=target, device=device)
     models = [model_path(name) for name in (a, b) if name is not None]
     given = [thresholds_a, thresholds_b][: len(models)]
     limits = []

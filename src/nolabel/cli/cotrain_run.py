@@ -25,13 +25,7 @@ def run(
     from nolabel.methods.cotraining.pipeline import run_pipeline
 
     config = load_settings(
-        recipe,
-        settings or (),
-        source=source or (),
-        target=target or (),
-        validation=validate,
-        seed=seed,
-        device=device,
+        recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
     )
     result = run_pipeline(source_of(config), target_of(config), out, config, validation=validation_of(config))
     for name, value in result.scores.items():

@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides, Recipe, Seed, SourceData, TargetData, ValidationData
-
-Out = Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")]
-Overwrite = Annotated[bool, typer.Option(help="Start anew where another run was.")]
+from nolabel.cli.options import (
+    Overrides,
+    Overwrite,
+    Recipe,
+    RunFolder,
+    Seed,
+    SourceData,
+    TargetData,
+    ValidationData,
+)
 
 
 def translate_lab(
@@ -27,7 +33,7 @@ def translate_lab(
     from nolabel.methods.cotraining.opening import load_settings, source_of, target_of
     from nolabel.methods.cotraining.translate import translate_source
 
-    config = load_settings(recipe, settings or (), source=source or (), target=target or (), seed=seed)
+    config = load_settings(recipe, settings, source=source, target=target, seed=seed)
     translate_source(
         source_of(config),
         target_of(config),
@@ -40,7 +46,7 @@ def translate_lab(
 
 
 def train_baseline(
-    out: Out,
+    out: RunFolder,
     settings: Overrides = None,
     source: SourceData = None,
     target: TargetData = None,
@@ -50,13 +56,11 @@ def train_baseline(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the source alone; --target is needed for colours at every look (translation.mode=online)."""
-    from nolabel.methods.cotraining.opening import load_settings, validation_of
+    from nolabel.methods.cotraining.opening import load_settings
     from nolabel.methods.cotraining.pipeline import train_baseline as train
     from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
 
-    config = load_settings(
-        recipe, settings or (), source=source or (), target=target or (), validation=validate, seed=seed
-    )
+    config = load_settings(recipe, settings, source=source, target=target, validation=validate, seed=seed)
     size = config.self_training.labels.size
     path = train(
         open_stage_source(config, [config.baseline], out),
@@ -64,7 +68,7 @@ def train_baseline(
         config.baseline,
         config.network,
         size=size,
-        score=stage_scorer(config, validation_of(config)),
+        score=stage_scorer(config),
         overwrite=overwrite,
     )
     typer.echo(f"network: {path}    next: nolabel cotrain self-train --start {out} --out self_training")
@@ -75,7 +79,7 @@ def train_final(
     labels: Annotated[
         Path, typer.Option(help="Folder written by `cotrain label`, or by a run's final labels.")
     ],
-    out: Out,
+    out: RunFolder,
     settings: Overrides = None,
     source: SourceData = None,
     target: TargetData = None,
@@ -86,21 +90,19 @@ def train_final(
 ) -> None:
     """Train on the source and the labels of all target images."""
     from nolabel.methods.cotraining.model_file import model_path
-    from nolabel.methods.cotraining.opening import load_settings, validation_of
+    from nolabel.methods.cotraining.opening import load_settings
     from nolabel.methods.cotraining.pipeline import train_final as train
     from nolabel.methods.cotraining.selection import read_selection
     from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
 
-    config = load_settings(
-        recipe, settings or (), source=source or (), target=target or (), validation=validate, seed=seed
-    )
+    config = load_settings(recipe, settings, source=source, target=target, validation=validate, seed=seed)
     path = train(
         model_path(start),
         open_stage_source(config, [config.final], out),
         read_selection(labels),
         out,
         config.final,
-        score=stage_scorer(config, validation_of(config)),
+        score=stage_scorer(config),
         overwrite=overwrite,
     )
     typer.echo(f"network: {path}    next: nolabel cotrain predict {out} IMAGES --out predictions")

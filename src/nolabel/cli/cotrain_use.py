@@ -29,11 +29,11 @@ def evaluate(
 ) -> None:
     """Score a network, or label maps, on labelled images: IoU of every class, by the usual rule and the original's."""
     from nolabel.config import load_config
+    from nolabel.engine.devices import pick_device
     from nolabel.errors import ConfigError
     from nolabel.methods.cotraining.evaluate import EvaluationConfig
     from nolabel.methods.cotraining.evaluate import evaluate as run
     from nolabel.methods.cotraining.model_file import load_model
-    from nolabel.methods.cotraining.new_model import pick_device
 
     if predictions is not None and model is not None and "=" in model:
         settings, model = [model, *(settings or [])], None
@@ -56,8 +56,8 @@ def predict(
     device: Device = "auto",
 ) -> None:
     """Label any images: label maps (PNG, 255 for void) and overlays."""
+    from nolabel.engine.devices import pick_device
     from nolabel.methods.cotraining.model_file import load_model
-    from nolabel.methods.cotraining.new_model import pick_device
     from nolabel.methods.cotraining.predict_files import predict_to_folder
 
     loaded = load_model(model, device=pick_device(device))

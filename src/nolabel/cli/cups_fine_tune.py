@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides, ValidationData
+from nolabel.cli.options import Overrides, Overwrite, Recipe, RunFolder, ValidationData
 
 
 def fine_tune(
@@ -17,7 +17,7 @@ def fine_tune(
     data: Annotated[
         Path, typer.Option(help="Labelled data set in its official layout, or images/ and labels/.")
     ],
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    out: RunFolder,
     images: Annotated[
         int | None, typer.Option(help="How many labelled images to use, drawn at random; default: all.")
     ] = None,
@@ -35,8 +35,8 @@ def fine_tune(
     ] = None,
     scale: Annotated[float, typer.Option(help="Size factor of images and labels.")] = 1.0,
     validate: ValidationData = None,
-    recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    recipe: Recipe = None,
+    overwrite: Overwrite = False,
     settings: Overrides = None,
 ) -> None:
     """Teach a network that learnt without labels named classes, from a few labelled images."""
@@ -48,9 +48,7 @@ def fine_tune(
 
     chosen = {"images": images, "images_seed": seed, "images_list": listed}
     given = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    config = load_config(
-        FineTuneConfig, recipe, [*given, *(settings or ())], section="fine_tune" if recipe else None
-    )
+    config = load_config(FineTuneConfig, recipe, [*given, *(settings or ())], section="fine_tune")
     labelled = choose_images(
         open_for_training(data, dataset, split, space=space, scale=scale),
         config.images,

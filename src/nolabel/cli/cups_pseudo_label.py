@@ -72,7 +72,7 @@ def pseudo_label(
         PseudoLabelConfig,
         recipe,
         [*overrides, *(settings or [])],
-        section="pseudo_labels" if recipe is not None else None,
+        section="pseudo_labels",
     )
     # A chosen size replaces the published crop of the layout as well.
     options = {} if scale is None else {"scale": scale, "crop": None}

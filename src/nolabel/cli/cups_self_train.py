@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides, ValidationData
+from nolabel.cli.options import Overrides, Overwrite, Recipe, RunFolder, ValidationData
 
 
 def self_train(
     start: Annotated[Path, typer.Option("--from", help="Run folder or checkpoint of stage 2.")],
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    out: RunFolder,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -20,8 +20,8 @@ def self_train(
         ),
     ] = None,
     validate: ValidationData = None,
-    recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    recipe: Recipe = None,
+    overwrite: Overwrite = False,
     settings: Overrides = None,
 ) -> None:
     """Let a trained network learn from its own averaged predictions on plain images."""
@@ -31,7 +31,7 @@ def self_train(
     from nolabel.methods.cups.self_train_images import images_of_run, open_training_images
     from nolabel.methods.cups.training_scores import scorer
 
-    config = load_config(SelfTrainConfig, recipe, settings or (), section="self_train" if recipe else None)
+    config = load_config(SelfTrainConfig, recipe, settings, section="self_train")
     source = images_of_run(start) if data is None else data
     images = open_training_images(source, config.images, frames=out / "frames")
     score = None if validate is None else scorer(validate, config.validation)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides
+from nolabel.cli.options import Overrides, Overwrite, RunFolder
 
 
 def train_semantics(
     data: Annotated[Path, typer.Option(help="Stereo video, a folder of images, or a video.")],
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    out: RunFolder,
     depth: Annotated[
         Path | None, typer.Option(help="Depth maps of images (PNG, brighter = farther); stereo needs none.")
     ] = None,
@@ -37,7 +37,7 @@ def train_semantics(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe, e.g. cups/tiny; its section semantics_training counts.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    overwrite: Overwrite = False,
     settings: Overrides = None,
 ) -> None:
     """Learn semantics for your footage from frozen features and depth (DepthG), without labels."""
@@ -56,7 +56,7 @@ def train_semantics(
         DepthGConfig,
         recipe,
         [*overrides, *(settings or [])],
-        section="semantics_training" if recipe is not None else None,
+        section="semantics_training",
     )
     result = train_on(
         data,

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Overrides, ValidationData
+from nolabel.cli.options import Overrides, Overwrite, Recipe, RunFolder, ValidationData
 
 
 def train(
     labels: Annotated[Path, typer.Option(help="Folder written by pseudo-label.")],
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")],
+    out: RunFolder,
     data: Annotated[
         Path | None, typer.Option(help="The video that was labelled; default: where it was then.")
     ] = None,
     validate: ValidationData = None,
-    recipe: Annotated[str | None, typer.Option(help="Packaged recipe (cups/tiny) or YAML file.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Start anew where another run was.")] = False,
+    recipe: Recipe = None,
+    overwrite: Overwrite = False,
     settings: Overrides = None,
 ) -> None:
     """Train the panoptic network on pseudo-labels."""
@@ -28,7 +28,7 @@ def train(
     from nolabel.methods.cups.train import train as run
     from nolabel.methods.cups.training_scores import scorer
 
-    config = load_config(TrainConfig, recipe, settings or (), section="train" if recipe else None)
+    config = load_config(TrainConfig, recipe, settings, section="train")
     dataset = open_pseudo_labels(
         labels,
         data,

@@ -32,3 +32,5 @@ SourceData = Annotated[
 TargetData = Annotated[list[Path] | None, typer.Option("--target", help="Target images without labels.")]
 Recipe = Annotated[str | None, typer.Option(help="Packaged recipe (METHOD/tiny) or YAML file.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything; default: the recipe's.")]
+RunFolder = Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")]
+Overwrite = Annotated[bool, typer.Option(help="Start anew where another run was.")]

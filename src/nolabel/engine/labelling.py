@@ -96,6 +96,15 @@ class LabellingSummary:
     records: dict[str, dict[str, Any]]
     seconds: float
 
+    def require_all(self, what: str) -> None:
+        """Raise a DataError that names the first item that failed, if any did; ``what`` are the items."""
+        if self.failed:
+            name, message = self.failed[0]
+            raise DataError(
+                f"{len(self.failed)} {what} failed, for instance {name}: {message}",
+                hint="repair or remove them, then run the same command again",
+            )
+
     def __str__(self) -> str:
         text = f"{self.done} items done in {duration(self.seconds)}"
         if self.skipped:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.label import LABELS, MANIFEST, network_batch, read_label_set
 from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
-from nolabel.methods.cotraining.new_model import pick_device
 from nolabel.methods.cotraining.predict import InferenceSize, scores_at
 from nolabel.methods.cotraining.selection import SelectedLabel, write_selection
 from nolabel.methods.cotraining.settings import FinalLabelConfig
@@ -130,12 +130,7 @@ def make_final_labels(
     summary = label_items(
         task, out, executor=executor, workers=workers, progress=progress, what="final labels"
     )
-    if summary.failed:
-        name, message = summary.failed[0]
-        raise DataError(
-            f"{len(summary.failed)} target images cannot be labelled, for instance {name}: {message}",
-            hint="repair or remove them",
-        )
+    summary.require_all("target images")
     entries = [
         SelectedLabel(
             str(target.path(name)),

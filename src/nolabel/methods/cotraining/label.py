@@ -26,6 +26,7 @@ from torch import Tensor
 
 from nolabel.data import read_image
 from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
@@ -34,7 +35,6 @@ from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
-from nolabel.methods.cotraining.new_model import pick_device
 from nolabel.methods.cotraining.predict import InferenceSize, Prediction, predict
 from nolabel.methods.cotraining.prediction_files import PredictionFiles, encode_prediction
 from nolabel.methods.cotraining.priors import least_prior, prior_factor
@@ -152,12 +152,7 @@ def make_label_set(
     task = PredictionTask(model, digest, tuple(names), paths, config.size, pick_device(device))
     predictions = out / "predictions"
     summary = label_items(task, predictions, progress=progress, what="looking at target images")
-    if summary.failed:
-        name, message = summary.failed[0]
-        raise DataError(
-            f"{len(summary.failed)} target images cannot be labelled, for instance {name}: {message}",
-            hint="repair or remove them",
-        )
+    summary.require_all("target images")
     files = PredictionFiles(predictions, names)
     space = load_model(model).space
     num_labels = space.num_classes + 1

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from nolabel.labels import LabelSpace
 from nolabel.methods.cotraining.model_file import SegmentorModel, plain_options
 from nolabel.methods.cotraining.network import build_network
 from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.settings import NetworkConfig
 
-__all__ = ["new_model", "pick_device"]
-
-
-def pick_device(device: str) -> str:
-    """Return the device meant by ``auto`` (an accelerator where there is one), or the one named."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+__all__ = ["new_model"]
 
 
 def new_model(

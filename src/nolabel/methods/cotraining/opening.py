@@ -22,10 +22,10 @@ __all__ = ["load_settings", "source_of", "target_of", "validation_of"]
 
 def load_settings(
     recipe: str | None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | None = None,
     *,
-    source: Sequence[Path] = (),
-    target: Sequence[Path] = (),
+    source: Sequence[Path] | None = None,
+    target: Sequence[Path] | None = None,
     validation: Path | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -43,7 +43,7 @@ def load_settings(
     Raises:
         ConfigError: a setting is wrong, or the number of folders.
     """
-    config = load_config(PipelineConfig, recipe, list(overrides))
+    config = load_config(PipelineConfig, recipe, list(overrides or ()))
     if seed is not None:
         config = config.with_seed(seed)
     changes = {
@@ -72,7 +72,7 @@ def validation_of(config: PipelineConfig) -> LabelledDataset | None:
     return None if config.validation.root is None else open_validation(config.validation, config.space)
 
 
-def _placed(parts: tuple[DataPart, ...], roots: Sequence[Path], what: str) -> tuple[DataPart, ...]:
+def _placed(parts: tuple[DataPart, ...], roots: Sequence[Path] | None, what: str) -> tuple[DataPart, ...]:
     if not roots:
         return parts
     if len(parts) == 1 and len(roots) > 1:

@@ -22,13 +22,14 @@ from pathlib import Path
 
 from nolabel.data.class_statistics import class_statistics
 from nolabel.data.labelled import LabelledDataset
+from nolabel.engine.devices import pick_device
 from nolabel.engine.progress import Progress
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
 from nolabel.methods.cotraining.domains import SourceImages, TargetImages
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
 from nolabel.methods.cotraining.model_file import load_model
-from nolabel.methods.cotraining.new_model import new_model, pick_device
+from nolabel.methods.cotraining.new_model import new_model
 from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.report import write_report
 from nolabel.methods.cotraining.scoring import scorer

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nolabel.data.labelled import LabelledDataset
+from nolabel.engine.devices import pick_device
 from nolabel.methods.cotraining.domains import TargetImages
-from nolabel.methods.cotraining.new_model import pick_device
-from nolabel.methods.cotraining.opening import source_of, target_of
+from nolabel.methods.cotraining.model_file import model_path
+from nolabel.methods.cotraining.opening import source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source
 from nolabel.methods.cotraining.scoring import scorer
+from nolabel.methods.cotraining.self_training import Branch
 from nolabel.methods.cotraining.settings import PipelineConfig, TrainingConfig
 from nolabel.methods.cotraining.training import Score, SourceData
 
-__all__ = ["open_stage_source", "stage_scorer"]
+__all__ = ["open_branches", "open_stage_source", "stage_scorer"]
 
 
 def open_stage_source(
@@ -37,8 +38,27 @@ def open_stage_source(
     return prepare_source(source, target or target_of(config), out, translation, trainings)
 
 
-def stage_scorer(config: PipelineConfig, validation: LabelledDataset | None) -> Score | None:
+def stage_scorer(config: PipelineConfig) -> Score | None:
     """Return the function that scores networks, if labelled target images were given."""
-    if validation is None:
-        return None
-    return scorer(validation, pick_device(config.device))
+    validation = validation_of(config)
+    return None if validation is None else scorer(validation, pick_device(config.device))
+
+
+def open_branches(
+    config: PipelineConfig,
+    trainings: Sequence[TrainingConfig],
+    out: Path,
+    starts: Sequence[tuple[str, str]],
+) -> list[Branch]:
+    """Open source, target and scores once, and give them to every network that learns from its labels.
+
+    Args:
+        config: settings of the run.
+        trainings: what the source is for.
+        out: the stage's folder; statistics are kept there.
+        starts: run folder or file of each network, and the device it runs on.
+    """
+    images = target_of(config)
+    data = open_stage_source(config, trainings, out, images)
+    score = stage_scorer(config)
+    return [Branch(model_path(start), data, images, device, score) for start, device in starts]

@@ -169,7 +169,5 @@ def _run(
     task: LabellingTask, out: Path, progress: bool, executor: Any, workers: int, what: str
 ) -> dict[str, dict[str, Any]]:
     summary = label_items(task, out, executor=executor, workers=workers, progress=progress, what=what)
-    if summary.failed:
-        name, message = summary.failed[0]
-        raise DataError(f"{len(summary.failed)} images failed, for instance {name}: {message}")
+    summary.require_all("images")
     return summary.records

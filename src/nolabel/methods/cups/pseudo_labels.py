@@ -20,6 +20,7 @@ from nolabel.data import open_stereo_video
 from nolabel.data.doctor_report import Finding
 from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
+from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import (
     Estimate,
@@ -278,7 +279,7 @@ def _prepare(
 ) -> PseudoLabelTask:
     """Open the data, fit the clusters unless they are there, and name what the labels depend on."""
     dataset = data if isinstance(data, StereoVideoDataset) else open_stereo_video(data)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device(device)
     say = (lambda text: print(text, file=sys.stderr)) if progress else None
     out.mkdir(parents=True, exist_ok=True)
     cluster_file = ensure_clusters(dataset, config, out, device, overwrite=overwrite, say=say)
