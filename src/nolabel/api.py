@@ -7,14 +7,16 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from nolabel.data import find_layout, open_images, to_image
-from nolabel.engine.devices import pick_device
+from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.model_file import CupsModel, load_model
 from nolabel.methods.cups.predict import predict_images, predict_stream
-from nolabel.methods.cups.predict_files import PredictionSummary, predict_to_folder
+from nolabel.methods.cups.predict_files import predict_to_folder
 from nolabel.structures import PanopticMap
 from nolabel.weights import find_weights
 
@@ -178,7 +180,7 @@ def load(
     if system not in SYSTEMS:
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
     path = embedded_weights(system) if weights is None else _located(weights)
-    chosen = pick_device(device)
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     return Pipeline(load_model(path, part=part, confidence_threshold=confidence_threshold, device=chosen))
 
 

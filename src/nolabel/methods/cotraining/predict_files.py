@@ -1,32 +1,85 @@
-"""Label images, folders and videos to files."""
+"""Label files, folders and videos into a folder of results."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from nolabel.data import open_images
-from nolabel.engine.progress import Progress
+from nolabel.data.image_sequences import open_sequences
+from nolabel.data.predicted_labels import PREDICTIONS_FILE
+from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predicting import PredictionOptions
 from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.scoring import label_image
-from nolabel.structures.files import write_png
-from nolabel.viz import semantic_overlay
+from nolabel.methods.cotraining.segment import segment_batch
+from nolabel.structures.coco import categories
+from nolabel.structures.files import write_json
+from nolabel.viz.semantic_files import SemanticFiles
 
 __all__ = ["predict_to_folder"]
 
+IMAGE_FORMATS = ("labels", "overlay", "gallery")
+VIDEO_FORMATS = ("labels", "video", "gallery")
 
-def predict_to_folder(model: SegmentorModel, source: Path, out: Path, *, progress: bool = True) -> int:
-    """Write ``labels/NAME.png`` (255 for void) and ``overlays/NAME.png`` of every image; return how many.
+
+def predict_to_folder(
+    model: SegmentorModel,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    formats: Iterable[str] | None = None,
+    options: PredictionOptions | None = None,
+    fps: float | None = None,
+    progress: bool = True,
+) -> PredictionSummary:
+    """Predict everything and write the results.
+
+    Files of the same names are replaced, each in one step; nothing that exists is taken as done. An image that
+    cannot be read is noted and the rest goes on. ``predictions.json`` says what was done with which settings.
+
+    Args:
+        model: the network.
+        sources: images, folders of images, videos.
+        out: folder of the results.
+        formats: names of :data:`nolabel.viz.semantic_files.SEMANTIC_FORMATS`; by default ``labels, gallery`` and
+            ``overlay`` for images, ``video`` for videos.
+        options: batches and sizes.
+        fps: speed of written videos; that of the source by default, 10 for images.
+        progress: show progress.
 
     Raises:
-        DataError: an image cannot be read.
+        ConfigError: an unknown format or impossible setting.
+        DataError: a source that does not exist, or no image could be read at all.
     """
-    images = open_images(source)
-    with Progress("labelling", len(images), unit="images", enabled=progress) as bar:
-        for index in range(len(images)):
-            sample = images[index]
-            labels = label_image(model, sample["image"]).numpy()
-            write_png(out / "labels" / f"{sample['name']}.png", labels)
-            picture = semantic_overlay(sample["image"], labels, model.space)
-            write_png(out / "overlays" / f"{sample['name']}.png", picture)
-            bar.advance()
-    return len(images)
+    options, out = options or PredictionOptions(), Path(out)
+    sequences = open_sequences(sources)
+    if formats is None:
+        chosen = [VIDEO_FORMATS if sequence.is_video else IMAGE_FORMATS for sequence in sequences]
+    else:
+        chosen = [tuple(formats)] * len(sequences)
+    files = SemanticFiles(
+        out,
+        model.space,
+        {name for part in chosen for name in part},
+        total=sum(len(sequence.names) for sequence in sequences),
+        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+    )
+    with files:
+        outcome = predict_sequences(
+            partial(segment_batch, model),
+            sequences,
+            files,
+            options=options,
+            formats=chosen,
+            progress=progress,
+        )
+    card = {
+        "model": None if model.source is None else model.source.name,
+        "space": model.space.name,
+        "categories": categories(model.space),
+        "output_size": options.output_size,
+        "max_side": options.max_side,
+        "saved": list(files.formats),
+    }
+    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
+    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)

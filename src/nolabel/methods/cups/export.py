@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from nolabel.data.files import read_json
+from nolabel.data.predicted_labels import PREDICTIONS_FILE
 from nolabel.engine.progress import Progress
 from nolabel.errors import DataError
 from nolabel.labels import LABEL_SPACES, LabelClass, LabelSpace, pseudo_space
-from nolabel.methods.cups.prediction_folder import PREDICTIONS_FILE, label_split, read_pair
+from nolabel.methods.cups.prediction_folder import label_split, read_pair
 from nolabel.methods.cups.statistics import label_stems
 from nolabel.structures import PanopticMap
 from nolabel.viz.panoptic_files import Format, PanopticFiles

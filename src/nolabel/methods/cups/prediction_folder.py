@@ -20,6 +20,7 @@ from nolabel.data.files import read_json, read_map
 from nolabel.data.label_layouts import decode_segments
 from nolabel.data.labelled import LabelledRecord
 from nolabel.data.named_files import NameIndex
+from nolabel.data.predicted_labels import PREDICTIONS_FILE
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups.cluster_sources import ClusterMap
@@ -47,8 +48,6 @@ __all__ = [
 
 VOID = 255
 _PANOPTIC_SUFFIX = "_panoptic.json"
-PREDICTIONS_FILE = "predictions.json"
-"""Written by ``nolabel cups predict``: its ``categories`` say what the labels of the folder mean."""
 _HELP = (
     "give a folder of <name>_semantic.png and <name>_instance.png (pseudo-labels, or `nolabel cups predict`), or one "
     "with a COCO panoptic JSON and its PNGs"
