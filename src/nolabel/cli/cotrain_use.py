@@ -3,63 +3,114 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from nolabel.cli.options import Device, Overrides
+from nolabel.cli.options import BatchSize, Device, Fps, MaxSide, Overrides, Size
+
+__all__ = ["evaluate", "predict"]
 
 
 def evaluate(
     data: Annotated[
-        Path, typer.Option(help="Labelled data set in its official layout, or images/ and labels/.")
+        Path,
+        typer.Option(
+            help="Labelled data set in its official layout, images/ and labels/, or a list of images."
+        ),
     ],
     model: Annotated[
-        str | None, typer.Argument(help="Run folder, model.safetensors or model_final.pth.")
+        str | None,
+        typer.Argument(
+            help="Run folder, model.safetensors or official model_final.pth; none with --predictions."
+        ),
     ] = None,
-    settings: Overrides = None,
+    overrides: Overrides = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Score this folder of label maps, not a network.")
+        Path | None, typer.Option(help="Score this folder of PNGs (trainIds or colours), not a model.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Layout of --data, where it is not recognised.")] = None,
-    split: Annotated[str | None, typer.Option(help="Part of the data set.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write results, tables and pictures here.")] = None,
-    visualize: Annotated[int, typer.Option(help="Pictures of so many images.")] = 0,
+    split: Annotated[str | None, typer.Option(help="Part of the data set; val by default.")] = None,
+    space: Annotated[str | None, typer.Option(help="Classes to score: cityscapes_19, camvid_11, ...")] = None,
+    labels: Annotated[Path | None, typer.Option(help="List of label maps, where --data is a list.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write results.json, scores.txt, classes.csv and pictures here.")
+    ] = None,
+    visualize: Annotated[str, typer.Option(metavar="N|all", help="Write pictures of so many images.")] = "0",
     device: Device = "auto",
 ) -> None:
-    """Score a network, or label maps, on labelled images: IoU of every class, by the usual rule and the original's."""
+    """Score a network, or predictions on disk, on labelled images: IoU of every class, and means by both rules.
+
+    The standard rule counts void predictions as errors; Co-Training's evaluator (c.t.) leaves them out. Cityscapes'
+    means are over 19, 16 and 13 classes side by side. KEY=VALUE overrides any setting: mapping=classes.yaml,
+    predicted_ids_of=cityscapes, batch_size=4, max_side=1024, ...
+    """
+    from nolabel import api
     from nolabel.config import load_config
-    from nolabel.engine.devices import pick_device
     from nolabel.errors import ConfigError
     from nolabel.methods.cotraining.evaluate import EvaluationConfig
-    from nolabel.methods.cotraining.evaluate import evaluate as run
-    from nolabel.methods.cotraining.model_file import load_model
+    from nolabel.methods.cotraining.evaluate import evaluate as score
 
     if predictions is not None and model is not None and "=" in model:
-        settings, model = [model, *(settings or [])], None
+        overrides, model = (
+            [model, *(overrides or [])],
+            None,
+        )  # without a model, the first setting took its place
     if (model is None) == (predictions is None):
-        raise ConfigError("give a network or --predictions DIR, one of the two")
-    given = {name: value for name, value in (("dataset", dataset), ("split", split)) if value is not None}
-    config = load_config(EvaluationConfig, None, settings or (), **given)
-    predictor = predictions if model is None else load_model(model, device=pick_device(device))
+        raise ConfigError(
+            "give a model or --predictions DIR, one of the two", hint="model: run folder or file"
+        )
+    if visualize != "all" and not visualize.isdigit():
+        raise ConfigError(f"--visualize {visualize}: not a number of images", hint="a number, or 'all'")
+    if out is None and visualize != "0":
+        raise ConfigError("pictures need a folder", hint="add --out FOLDER")
+    given: dict[str, Any] = {"dataset": dataset, "split": split, "space": space, "labels": labels}
+    config = load_config(
+        EvaluationConfig, None, overrides or [], **{k: v for k, v in given.items() if v is not None}
+    )
+    predictor = predictions if model is None else api.load("cotrain", model, device=device).model
+    count = None if visualize == "all" else int(visualize)
     assert predictor is not None
-    result = run(predictor, data, config, out=out, visualize=visualize)
-    typer.echo(result.text())
+    result = score(predictor, data, config, out=out, visualize=count)
+    typer.echo(result.table())
     if out is not None:
-        typer.echo(f"results: {out}")
+        typer.echo(f"results: {out / 'results.json'}")
+    if result.failed:
+        raise typer.Exit(1)
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Run folder, model.safetensors or model_final.pth.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, folders or videos.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    model: Annotated[str, typer.Argument(help="Run folder, model.safetensors or official model_final.pth.")],
+    sources: Annotated[list[Path], typer.Argument(help="Images, folders of images, videos.")],
+    out: Annotated[Path, typer.Option(help="Where the results go; files of the same names are replaced.")],
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="What to write, separated by commas: labels, colours, overlay, video, gallery. By default labels, "
+            "gallery, and overlay for images, video for videos.",
+            metavar="KIND,...",
+        ),
+    ] = None,
+    size: Size = None,
+    max_side: MaxSide = None,
+    batch_size: BatchSize = 1,
+    fps: Fps = None,
     device: Device = "auto",
 ) -> None:
-    """Label any images: label maps (PNG, 255 for void) and overlays."""
-    from nolabel.engine.devices import pick_device
-    from nolabel.methods.cotraining.model_file import load_model
-    from nolabel.methods.cotraining.predict_files import predict_to_folder
+    """Label any images: label maps with palette, overlays, videos, a page to look through.
 
-    loaded = load_model(model, device=pick_device(device))
-    count = sum(predict_to_folder(loaded, source, out) for source in images)
-    typer.echo(f"{count} images: {out / 'labels'}, {out / 'overlays'}")
+    Images that cannot be read are named at the end, and the command leaves with code 1; the others are written.
+    """
+    from nolabel.api import load
+    from nolabel.cli.predicting import formats_of, report_predictions, size_of
+
+    summary = load("cotrain", model, device=device).save(
+        sources,
+        out,
+        formats_of(save),
+        batch_size=batch_size,
+        output_size=size_of(size),
+        max_side=max_side,
+        fps=fps,
+    )
+    report_predictions(summary)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nolabel.cli.options import Device, Part, Threshold
+from nolabel.cli.options import BatchSize, Device, Fps, MaxSide, Part, Size, Threshold
 
 
 def predict(
@@ -22,15 +22,9 @@ def predict(
             metavar="KIND,...",
         ),
     ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Size of the results; that of each image by default.", metavar="HEIGHTxWIDTH"),
-    ] = None,
-    max_side: Annotated[
-        int | None,
-        typer.Option(min=1, help="Scale larger images down to this longer side for the network, in pixels."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of one size to predict together.")] = 1,
+    size: Size = None,
+    max_side: MaxSide = None,
+    batch_size: BatchSize = 1,
     track: Annotated[
         bool | None,
         typer.Option(
@@ -38,10 +32,7 @@ def predict(
             help="Keep ids and colours of objects over the images of a folder or video; by default for videos.",
         ),
     ] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="Speed of written videos; that of the source, or 10, by default."),
-    ] = None,
+    fps: Fps = None,
     device: Device = "auto",
     confidence_threshold: Threshold = None,
     part: Part = "student",
@@ -51,6 +42,7 @@ def predict(
     Images that cannot be read are named at the end, and the command leaves with code 1; the others are written.
     """
     from nolabel.api import load
+    from nolabel.cli.predicting import formats_of, report_predictions, size_of
 
     pipeline = load(
         "cups",
@@ -62,26 +54,11 @@ def predict(
     summary = pipeline.save(
         sources,
         out,
-        None if save is None else [kind.strip() for kind in save.split(",") if kind.strip()],
+        formats_of(save),
         batch_size=batch_size,
-        output_size=None if size is None else _size(size),
+        output_size=size_of(size),
         max_side=max_side,
         track=track,
         fps=fps,
     )
-    files = ", ".join(f"{count} {kind}" for kind, count in summary.written.items())
-    typer.echo(f"{summary.count} images predicted; files in {summary.out}: {files}")
-    for name, message in summary.failed:
-        typer.echo(f"failed: {name}: {message}", err=True)
-    if summary.failed:
-        raise typer.Exit(1)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read ``512x1024`` as (height, width)."""
-    from nolabel.errors import ConfigError
-
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise ConfigError(f"--size cannot be {text!r}", hint="write HEIGHTxWIDTH in pixels, such as 512x1024")
-    return int(height), int(width)
+    report_predictions(summary)

@@ -34,3 +34,16 @@ Recipe = Annotated[str | None, typer.Option(help="Packaged recipe (METHOD/tiny) 
 Seed = Annotated[int | None, typer.Option(help="Seed of everything; default: the recipe's.")]
 RunFolder = Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is continued.")]
 Overwrite = Annotated[bool, typer.Option(help="Start anew where another run was.")]
+Size = Annotated[
+    str | None,
+    typer.Option(help="Size of the results; that of each image by default.", metavar="HEIGHTxWIDTH"),
+]
+MaxSide = Annotated[
+    int | None,
+    typer.Option(min=1, help="Scale larger images down to this longer side for the network, in pixels."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images of one size to predict together.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="Speed of written videos; that of the source, or 10, by default."),
+]

@@ -115,8 +115,8 @@ class SegmentationResult:
         """One line for people."""
         return f"{self.dataset}: {self.images} images, {self.scores.space.name}"
 
-    def text(self) -> str:
-        """Return the scores in percent as a table."""
+    def table(self) -> str:
+        """Return the scores in percent as text."""
         lines = [self.title, "", self.scores.text()]
         if self.failed:
             lines += ["", f"{len(self.failed)} images could not be scored and are left out:"]

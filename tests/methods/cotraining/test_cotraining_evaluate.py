@@ -110,7 +110,7 @@ def test_the_files_say_by_which_rule_each_number_is(tmp_path):
     rows = list(csv.DictReader((out / "classes.csv").open()))
     assert [row["class"] for row in rows] == [*CITYSCAPES_19.names, "mean of 19", "mean of 16", "mean of 13"]
     assert float(rows[0]["iou"]) == result.scores.standard.iou[0] and rows[16]["iou"] == "0.0"
-    assert "mean of 16" not in result.text() and "standard" in (out / "scores.txt").read_text()
+    assert "mean of 16" not in result.table() and "standard" in (out / "scores.txt").read_text()
     for name in ("classes.png", "confusion.png", "pictures/im_0.png", "pictures/im_2.png"):
         assert Image.open(out / name).size[0] > 100
     assert np.array(record["confusion"]).sum() == result.scores.confusion.sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def evaluate(
     dataset = _open(predictor, data, config)
     source: SegmentationSource
     if isinstance(predictor, SegmentorModel):
-        facts = {
+        facts: dict[str, Any] = {
             "source": "network",
             "architecture": predictor.architecture,
             "trained": dict(predictor.facts),

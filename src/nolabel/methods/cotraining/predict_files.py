@@ -18,8 +18,8 @@ from nolabel.viz.semantic_files import SemanticFiles
 
 __all__ = ["predict_to_folder"]
 
-IMAGE_FORMATS = ("labels", "overlay", "gallery")
-VIDEO_FORMATS = ("labels", "video", "gallery")
+IMAGE_FORMATS: tuple[str, ...] = ("labels", "overlay", "gallery")
+VIDEO_FORMATS: tuple[str, ...] = ("labels", "video", "gallery")
 
 
 def predict_to_folder(

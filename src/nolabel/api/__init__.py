@@ -1,0 +1,170 @@
+"""What a notebook needs: load a model, call it on anything that holds images, score it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import torch
+
+from nolabel.api.pipelines import PanopticPipeline, Pipeline, SegmentationPipeline
+from nolabel.config import load_config
+from nolabel.data import to_image
+from nolabel.engine.predict_files import PredictionSummary
+from nolabel.engine.predicting import PredictionOptions
+from nolabel.engine.segmentation_scoring import SegmentationResult
+from nolabel.engine.tracking import InstanceTracker
+from nolabel.engine.devices import pick_device
+from nolabel.errors import ConfigError, WeightsError
+from nolabel.labels import LabelSpace
+from nolabel.methods.cotraining import model_file as segmentors
+from nolabel.methods.cups import model_file as panoptic
+from nolabel.weights import find_weights
+
+if TYPE_CHECKING:
+    from nolabel.methods.cups.validate import ValidationResult
+
+__all__ = [
+    "InstanceTracker",
+    "PanopticPipeline",
+    "Pipeline",
+    "PredictionOptions",
+    "PredictionSummary",
+    "SegmentationPipeline",
+    "evaluate",
+    "load",
+    "to_image",
+]
+
+SYSTEMS = ("cups", "cotrain")
+PLANNED = ("unmore", "quadmix", "scenedino")
+
+
+@overload
+def load(
+    system: Literal["cups"],
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    part: Literal["student", "teacher"] = "student",
+    confidence_threshold: float | None = None,
+) -> PanopticPipeline: ...
+
+
+@overload
+def load(
+    system: Literal["cotrain"],
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    space: LabelSpace | None = None,
+) -> SegmentationPipeline: ...
+
+
+@overload
+def load(
+    system: str, weights: str | Path | None = None, *, device: str = "auto", **settings: Any
+) -> Pipeline: ...
+
+
+def load(
+    system: str, weights: str | Path | None = None, *, device: str = "auto", **settings: Any
+) -> Pipeline:
+    """Load a model.
+
+    Args:
+        system: ``"cups"`` (panoptic) or ``"cotrain"`` (semantic).
+        weights: run folder, converted file, official checkpoint, or the name of a registered one. For ``"cups"`` None
+            takes the small embedded network, which was trained on the procedural world without labels.
+        device: ``"auto"`` takes an accelerator where there is one, else as torch names it.
+        settings: of ``"cups"``: ``part``, which network of a self-training checkpoint (``"student"`` or ``"teacher"``),
+            and ``confidence_threshold``, the score from which instances are kept (the model's own by default). Of
+            ``"cotrain"``: ``space``, what the classes of an official checkpoint mean (Cityscapes' 19 by default).
+
+    Raises:
+        ConfigError: no such system.
+        WeightsError: weights that cannot be found, read or fitted.
+    """
+    if system in PLANNED:
+        raise ConfigError(f"{system} is not built yet.", hint=f"available: {', '.join(SYSTEMS)}")
+    if system not in SYSTEMS:
+        raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
+    path = embedded_weights(system) if weights is None else _located(weights)
+    chosen = pick_device(device)
+    if system == "cotrain":
+        return SegmentationPipeline(segmentors.load_model(path, device=chosen, **settings))
+    return PanopticPipeline(panoptic.load_model(path, device=chosen, **settings))
+
+
+def evaluate(
+    predictor: Pipeline | str | Path,
+    data: str | Path,
+    *,
+    task: Literal["panoptic", "semantic"] | None = None,
+    recipe: str | Path | None = None,
+    out: str | Path | None = None,
+    visualize: int | None = 0,
+    progress: bool = True,
+    **settings: Any,
+) -> ValidationResult | SegmentationResult:
+    """Score a model, or a folder of predictions or pseudo-labels, on labelled images.
+
+    Args:
+        predictor: a loaded model, or the folder.
+        data: the labelled data set in its official layout, or images/ and labels/.
+        task: what is scored; what the model predicts by default, and panoptic for folders.
+        recipe: a published protocol (``"cups/validate/cityscapes"``) or a YAML file; the data set's own classes on
+            whole images by default.
+        out: folder for ``results.json``, tables and pictures; nothing is written without it.
+        visualize: write overlays of so many images (``None``: all).
+        progress: show progress.
+        settings: panoptic: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
+            dictionaries (``space="cityscapes_7", tta={"enabled": True}``); semantic: fields of
+            :class:`~nolabel.methods.cotraining.evaluate.EvaluationConfig`.
+
+    Returns:
+        ``result.scores.pq`` or ``result.scores.miou`` and so on in 0..1; ``print(result.table())``.
+
+    Raises:
+        ConfigError: settings that do not fit, or a panoptic score of a semantic model.
+
+    Example:
+        >>> nolabel.evaluate(nolabel.load("cups"), "world/", space="cityscapes_19").scores.pq
+    """
+    folder = None if out is None else Path(out)
+    if isinstance(predictor, SegmentationPipeline) or task == "semantic":
+        if task == "panoptic" or isinstance(predictor, PanopticPipeline):
+            raise ConfigError(f"this model gives no {task} labels", hint="leave `task` out")
+        from nolabel.methods.cotraining.evaluate import EvaluationConfig
+        from nolabel.methods.cotraining.evaluate import evaluate as score
+
+        scored = predictor.model if isinstance(predictor, SegmentationPipeline) else Path(str(predictor))
+        config = load_config(EvaluationConfig, recipe, **settings)
+        return score(scored, data, config, out=folder, visualize=visualize, progress=progress)
+    from nolabel.methods.cups.validate import validate
+    from nolabel.methods.cups.validation_config import ValidationConfig
+
+    return validate(
+        predictor.model if isinstance(predictor, PanopticPipeline) else Path(str(predictor)),
+        data,
+        load_config(ValidationConfig, recipe, **settings),
+        out=folder,
+        visualize=visualize,
+        progress=progress,
+    )
+
+
+def embedded_weights(system: str) -> Path:
+    """Return the file of the weights that the package carries for a system."""
+    path = Path(str(resources.files("nolabel"))) / "weights" / "embedded" / f"{system}.safetensors"
+    if not path.exists():
+        raise WeightsError(
+            f"no weights for {system} are embedded in this installation.", hint="give weights=..."
+        )
+    return path
+
+
+def _located(weights: str | Path) -> Path:
+    path = Path(weights)
+    return path if path.exists() else find_weights(weights)

@@ -1,0 +1,271 @@
+"""Loaded models: call them on anything that holds images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nolabel.data import find_layout, open_images, to_image
+from nolabel.engine.predict_files import PredictionSummary
+from nolabel.engine.predicting import PredictionOptions
+from nolabel.engine.tracking import InstanceTracker
+from nolabel.labels import LabelSpace
+from nolabel.methods.cotraining import predict_files as cotraining_files
+from nolabel.methods.cotraining.model_file import SegmentorModel
+from nolabel.methods.cotraining.segment import segment_stream
+from nolabel.methods.cups import predict_files as cups_files
+from nolabel.methods.cups.model_file import CupsModel
+from nolabel.methods.cups.predict import predict_stream
+from nolabel.structures import PanopticMap, SemanticMap
+
+__all__ = ["PanopticPipeline", "Pipeline", "SegmentationPipeline"]
+
+
+class Pipeline(ABC):
+    """A loaded model: call it on an image, a list, a folder or a video.
+
+    Example:
+        >>> model = nolabel.load("cups")
+        >>> result = model("street.png")
+        >>> result.save("out/")
+    """
+
+    @property
+    @abstractmethod
+    def space(self) -> LabelSpace:
+        """The label space of the results."""
+
+    @abstractmethod
+    def __call__(self, source: Any) -> Any:
+        """Predict: one result for an image (see :func:`nolabel.data.to_image`), else a list of results, in order."""
+
+    @abstractmethod
+    def stream(self, frames: str | Path | Iterable[Any]) -> Iterator[Any]:
+        """Predict frames as they come, with at most one batch in memory."""
+
+    @abstractmethod
+    def save(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder."""
+
+
+class PanopticPipeline(Pipeline):
+    """A loaded panoptic model (CUPS); results are :class:`~nolabel.structures.PanopticMap`.
+
+    Args:
+        model: network and the meaning of its clusters.
+    """
+
+    def __init__(self, model: CupsModel) -> None:
+        self.model = model
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space of the results."""
+        return self.model.output_space
+
+    def __call__(
+        self,
+        source: Any,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | None = None,
+    ) -> Any:
+        """Predict.
+
+        Args:
+            source: an image (see :func:`to_image`) gives one result; a list of images, a folder or a video file gives
+                a list of results, in order. For long videos :meth:`stream` needs no memory for all of them.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            track: keep the instance ids over the images; by default for video files.
+
+        Returns:
+            A :class:`~nolabel.structures.PanopticMap`, or a list of them.
+
+        Raises:
+            DataError: something is no image, or cannot be read.
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        if not _is_many(source):
+            return next(predict_stream(self.model, [to_image(source)], options))
+        follow = track if track is not None else isinstance(source, str | Path) and not Path(source).is_dir()
+        return list(
+            predict_stream(self.model, _images(source), options, InstanceTracker() if follow else None)
+        )
+
+    def stream(
+        self,
+        frames: str | Path | Iterable[Any],
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | InstanceTracker = True,
+    ) -> Iterator[PanopticMap]:
+        """Predict frames as they come, with at most one batch in memory.
+
+        Args:
+            frames: any iterable of images (see :func:`to_image`; RGB), which may never end; or a video file or a
+                folder of frames.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`; a result comes after every
+                ``batch_size`` frames.
+            track: keep instance ids, and thereby colours, over the frames; or a tracker with settings of its own.
+
+        Yields:
+            The result of every frame, in order.
+
+        Example:
+            >>> for result in model.stream("street.mp4"):
+            ...     print(result.instances().scores)
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        tracker = track if isinstance(track, InstanceTracker) else InstanceTracker() if track else None
+        return predict_stream(self.model, _images(frames), options, tracker)
+
+    def save(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        track: bool | None = None,
+        fps: float | None = None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder; see :func:`predict_to_folder` for files and errors.
+
+        Args:
+            sources: images, folders of images, videos.
+            out: folder of the results; files of the same names are replaced.
+            formats: of ``labels, instances, coco, cityscapes, overlay, video, gallery``.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            track: keep instance ids over the images of a source; by default for videos.
+            fps: speed of written videos.
+        """
+        return cups_files.predict_to_folder(
+            self.model,
+            [sources] if isinstance(sources, str | Path) else sources,
+            out,
+            formats=formats,
+            options=PredictionOptions(batch_size, output_size, max_side),
+            track=track,
+            fps=fps,
+        )
+
+
+class SegmentationPipeline(Pipeline):
+    """A loaded semantic segmentation model; results are :class:`~nolabel.structures.SemanticMap`.
+
+    Args:
+        model: the network with its classes and sizes.
+    """
+
+    def __init__(self, model: SegmentorModel) -> None:
+        self.model = model
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space of the results."""
+        return self.model.space
+
+    def __call__(
+        self,
+        source: Any,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+    ) -> Any:
+        """Predict.
+
+        Args:
+            source: an image (see :func:`nolabel.data.to_image`) gives one result; a list of images, a folder or a video
+                file gives a list of results, in order. For long videos :meth:`stream` needs no memory for all of them.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+
+        Returns:
+            A :class:`~nolabel.structures.SemanticMap`, or a list of them.
+
+        Raises:
+            DataError: something is no image, or cannot be read.
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        if not _is_many(source):
+            return next(segment_stream(self.model, [to_image(source)], options))
+        return list(segment_stream(self.model, _images(source), options))
+
+    def stream(
+        self,
+        frames: str | Path | Iterable[Any],
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+    ) -> Iterator[SemanticMap]:
+        """Predict frames as they come, with at most one batch in memory.
+
+        Args:
+            frames: any iterable of images, which may never end; or a video file or a folder of frames.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+
+        Yields:
+            The result of every frame, in order.
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        return segment_stream(self.model, _images(frames), options)
+
+    def save(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        fps: float | None = None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder.
+
+        Args:
+            sources: images, folders of images, videos.
+            out: folder of the results; files of the same names are replaced.
+            formats: of ``labels, colours, overlay, video, gallery``.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            fps: speed of written videos.
+        """
+        return cotraining_files.predict_to_folder(
+            self.model,
+            [sources] if isinstance(sources, str | Path) else sources,
+            out,
+            formats=formats,
+            options=PredictionOptions(batch_size, output_size, max_side),
+            fps=fps,
+        )
+
+
+def _is_many(source: Any) -> bool:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        return path.is_dir() or (path.is_file() and find_layout(path) == "video")
+    return isinstance(source, list | tuple)
+
+
+def _images(source: Any) -> Iterator[Tensor]:
+    """The images of a folder, a video file or anything that can be iterated over, one at a time."""
+    if isinstance(source, str | Path):
+        images = open_images(source)
+        source = (images[index]["image"] for index in range(len(images)))
+    return (to_image(image) for image in source)
