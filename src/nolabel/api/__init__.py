@@ -6,16 +6,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import torch
-
 from nolabel.api.pipelines import PanopticPipeline, Pipeline, SegmentationPipeline
 from nolabel.config import load_config
 from nolabel.data import to_image
+from nolabel.engine.devices import pick_device
 from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.segmentation_scoring import SegmentationResult
 from nolabel.engine.tracking import InstanceTracker
-from nolabel.engine.devices import pick_device
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cotraining import model_file as segmentors
