@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from golden.support import case_parameters, load_npz
+from golden.udass_video_pieces import *  # noqa: F403
 from nolabel.metrics import SYNTHIA_SEQ_REPORTED, SemanticQuality
 
 pytestmark = pytest.mark.golden

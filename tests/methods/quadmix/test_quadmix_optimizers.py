@@ -1,0 +1,87 @@
+"""Groups of parameters, and updates that are repeated within a step."""
+
+import pytest
+import torch
+
+from nolabel.engine.parameter_groups import ParameterRule, parameter_groups, scale_rates
+from nolabel.methods.quadmix.optimizers import (
+    CONVOLUTIONAL_RULES,
+    REFERENCE_CONVOLUTIONAL_RULES,
+    OptimizerConfig,
+    RepeatedSGD,
+    build_optimizer,
+)
+
+
+def parameters(*names):
+    return [(name, torch.nn.Parameter(torch.ones(2))) for name in names]
+
+
+def test_the_first_rule_counts_and_frozen_parameters_are_left_out():
+    named = parameters("a.head.norm", "a.norm", "a.weight", "a.frozen")
+    named[3][1].requires_grad_(False)
+    rules = (ParameterRule(contains="head", rate=10), ParameterRule(contains="norm", decay=0))
+    groups = parameter_groups(named, rules, 0.1, 0.5)
+    found = {name: (g["lr"], g["weight_decay"]) for g in groups for name, _ in g["params"]}
+    assert found == {"a.head.norm": (1.0, 0.5), "a.norm": (0.1, 0.0), "a.weight": (0.1, 0.5)}
+
+
+def test_rates_follow_the_schedule_unless_told_otherwise():
+    rules = (ParameterRule(contains="head", scheduled=False),)
+    optimizer = torch.optim.SGD(parameter_groups(parameters("head", "body"), rules, 0.1, 0.0), lr=0.1)
+    for factor in (0.5, 0.25):
+        scale_rates(optimizer, factor)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.1 * factor])
+
+
+def test_official_names_get_the_original_s_repeats():
+    names = {
+        "conv1.weight": 1,
+        "layer1.0.conv2.weight": 3,
+        "layer4.0.downsample.0.weight": 4,
+        "layer7.head.1.weight": 1,
+        "sf_layer.weight": 1,
+    }
+    groups = parameter_groups(parameters(*names), REFERENCE_CONVOLUTIONAL_RULES, 1.0, 0.0)
+    assert {name: g["repeats"] for g in groups for name, _ in g["params"]} == names
+    assert not any(rule.repeats > 1 or not rule.scheduled for rule in CONVOLUTIONAL_RULES)
+
+
+def test_repeated_updates_match_the_recurrence_written_out():
+    rate, momentum, decay, repeats = 0.1, 0.9, 0.05, 3
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    config = OptimizerConfig(
+        name="sgd",
+        learning_rate=rate,
+        weight_decay=decay,
+        rules=(ParameterRule(contains="w", repeats=repeats),),
+    )
+    optimizer = build_optimizer([("w", weight)], config)
+    assert isinstance(optimizer, RepeatedSGD)
+    expected, buffer = weight.detach().clone(), None
+    for step in range(3):
+        gradient = torch.tensor([0.3, float(step)])
+        weight.grad = gradient.clone()
+        optimizer.step()
+        for _ in range(repeats):
+            change = gradient + decay * expected
+            buffer = change if step == 0 else momentum * buffer + change
+            expected = expected - rate * buffer
+        assert torch.allclose(weight, expected)
+    again = build_optimizer([("w", torch.nn.Parameter(weight.detach().clone()))], config)
+    again.load_state_dict(optimizer.state_dict())
+    assert torch.allclose(again.state_dict()["state"][0]["momentum_buffer"], buffer)
+
+
+def test_one_update_a_step_is_plain_sgd():
+    config = OptimizerConfig(name="sgd", learning_rate=0.1, rules=())
+    ours, plain = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    group = parameter_groups([("w", ours)], (), 0.1, 0.01)
+    mine = RepeatedSGD(group, 0.1, 0.9)
+    theirs = build_optimizer([("w", plain)], config)
+    assert type(theirs) is torch.optim.SGD
+    for _ in range(3):
+        for weight, optimizer in ((ours, mine), (plain, theirs)):
+            weight.grad = torch.arange(3.0)
+            optimizer.step()
+    assert torch.allclose(ours, plain)
