@@ -122,6 +122,11 @@ class JoinedLabelled(Dataset[LabelledSample]):
         part, place = self._find(index)
         return part.read_labels(place)
 
+    def read_image(self, index: int) -> torch.Tensor:
+        """Return the image (3, H, W) in [0, 1] of a sample as stored, without reading its labels."""
+        part, place = self._find(index)
+        return part.read_image(place)
+
     def _find(self, index: int) -> tuple[LabelledDataset, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)

@@ -141,6 +141,10 @@ class LabelledDataset(Dataset[LabelledSample]):
         raw, _ = self.layout.decode(self.records[index])
         return torch.from_numpy(look_up(self.table, raw))
 
+    def read_image(self, index: int) -> torch.Tensor:
+        """Return the image (3, H, W) in [0, 1] of a sample as it is stored, without reading its labels."""
+        return read_image(self.records[index].image)
+
     def __getitem__(self, index: int) -> LabelledSample:
         record = self.records[index]
         image = read_image(record.image)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["first_present", "listed_classes", "paste", "pixels_of", "present_classes"]
+__all__ = ["first_present", "listed_classes", "paste", "pixels_of", "present_classes", "random_half"]
 
 NUM_IDS = 256
 
 
 def present_classes(labels: Tensor) -> Tensor:
-    """Return (B, 256) bool: the ids that occur in each of the maps (B, H, W)."""
+    """Return (B, 256) bool: the ids that occur in each of the maps (B, ..., H, W)."""
     table = torch.zeros(len(labels), NUM_IDS, dtype=torch.bool, device=labels.device)
     return table.scatter_(1, labels.flatten(1).long(), True)
 
@@ -46,17 +46,37 @@ def first_present(present: Tensor, keys: Tensor, number: Tensor) -> Tensor:
     return torch.zeros_like(present).scatter_(1, order, chosen)
 
 
+def random_half(present: Tensor, keys: Tensor) -> Tensor:
+    """Choose a random half of the ids present in each image.
+
+    Args:
+        present: (B, 256) bool.
+        keys: (B, 256) random numbers: the floor(n / 2) present ids with the smallest are left out, the others chosen.
+            ``torch.rand(B, 256, generator=...)``.
+
+    Returns:
+        (B, 256) bool.
+    """
+    return present & ~first_present(present, keys.to(present.device), present.sum(1) // 2)
+
+
 def pixels_of(labels: Tensor, chosen: Tensor) -> Tensor:
-    """Return (B, H, W) bool: the pixels of maps (B, H, W) whose id is chosen for their image, (B, 256) bool."""
+    """Return (B, ..., H, W) bool: the pixels whose id is chosen for their image.
+
+    Args:
+        labels: (B, ..., H, W): one map for each image, or several that share their classes (the frames of a clip).
+        chosen: (B, 256) bool.
+    """
     return chosen.to(labels.device).gather(1, labels.flatten(1).long()).view(labels.shape)
 
 
 def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Take ``source`` where the mask (B, H, W) is True and ``target`` elsewhere.
+    """Take ``source`` where the mask (..., H, W) is True and ``target`` elsewhere.
 
     Args:
-        mask: (B, H, W) bool.
-        source, target: images (B, C, H, W), label maps or weights (B, H, W), of equal shape and type.
+        mask: (..., H, W) bool.
+        source, target: images (..., C, H, W), label maps or weights (..., H, W), of one type and of shapes that
+            broadcast: one source may be pasted onto several targets.
     """
-    shaped = mask[:, None] if source.ndim == mask.ndim + 1 else mask
+    shaped = mask.unsqueeze(-3) if source.ndim == mask.ndim + 1 else mask
     return torch.where(shaped, source, target)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nolabel.data.mixing import NUM_IDS, first_present, paste, pixels_of, present_classes
+from nolabel.data.mixing import NUM_IDS, first_present, paste, pixels_of, present_classes, random_half
 
 __all__ = ["Mixed", "classes_on_demand", "mix", "random_classes"]
 
@@ -51,8 +51,7 @@ def random_classes(labels: Tensor, keys: Tensor) -> Tensor:
     Returns:
         (B, 256) bool.
     """
-    present = present_classes(labels)
-    return present & ~first_present(present, keys.to(labels.device), present.sum(1) // 2)
+    return random_half(present_classes(labels), keys)
 
 
 def mix(
