@@ -77,10 +77,11 @@ def draw_view(generator: torch.Generator, batch: int, config: StrongViewConfig) 
         gate < probability
         for gate, probability in zip(gates, (config.jitter, config.grey, config.blur), strict=True)
     )
-    around_one = (
-        uniform(max(0.0, 1 - s), 1 + s) for s in (config.brightness, config.contrast, config.saturation)
+    brightness, contrast, saturation = (
+        uniform(max(0.0, 1 - reach), 1 + reach)
+        for reach in (config.brightness, config.contrast, config.saturation)
     )
-    factors = ColourFactors(*around_one, uniform(-config.hue, config.hue))
+    factors = ColourFactors(brightness, contrast, saturation, uniform(-config.hue, config.hue))
     order = torch.rand(batch, 4, generator=generator).argsort(1)
     if config.sigma_choices:
         place = torch.randint(len(config.sigma_choices), (batch,), generator=generator)
