@@ -9,7 +9,9 @@ from nolabel.geometry.flow import (
     depth_from_disparity,
     disparity_as_flow,
     disparity_from_depth,
+    flip_flow,
     forward_backward_visible,
+    resize_flow,
     scene_flow,
 )
 from nolabel.geometry.rays import camera_rays, depth_from_distance, distance_from_depth
@@ -38,10 +40,12 @@ __all__ = [
     "disparity_from_depth",
     "distance_from_depth",
     "fit_rigid",
+    "flip_flow",
     "forward_backward_visible",
     "from_rotation_translation",
     "invert",
     "pixel_grid",
+    "resize_flow",
     "sample",
     "scene_flow",
     "se3_exp",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.geometry._precision import common_precision, full_precision
@@ -19,7 +20,9 @@ __all__ = [
     "depth_from_disparity",
     "disparity_as_flow",
     "disparity_from_depth",
+    "flip_flow",
     "forward_backward_visible",
+    "resize_flow",
     "scene_flow",
 ]
 
@@ -51,6 +54,48 @@ def forward_backward_visible(
     error = (forward + back).square().sum(dim=1, keepdim=True)
     scale = forward.square().sum(dim=1, keepdim=True) + back.square().sum(dim=1, keepdim=True)
     return (error < alpha * scale + beta) & inside
+
+
+def resize_flow(flow: Tensor, size: tuple[int, int], reference_compat: bool = False) -> Tensor:
+    """Bring flow to another grid over the same picture, and its vectors to the pixels of that grid.
+
+    Corner cells lie on each other (``align_corners``), as the score maps of DeepLab lie on their image. Computed in
+    float64: float32 interpolation is off by up to 1e-4 pixels (spec ``udass_video.md`` 3).
+
+    Args:
+        flow: (B, 2, H, W) pixels = (dx, dy) of the old grid.
+        size: (h, w) of the new grid.
+        reference_compat: multiply both components by h / H, as UDASS does, instead of (w - 1) / (W - 1) and
+            (h - 1) / (H - 1), which keep motion in place.
+
+    Returns:
+        (B, 2, h, w) float32 pixels of the new grid; float64 where the flow was.
+    """
+    height, width = flow.shape[-2:]
+    resized = F.interpolate(flow.double(), size, mode="bilinear", align_corners=True)
+    scale = (_step(width, size[1]), _step(height, size[0]))
+    if reference_compat:
+        scale = (size[0] / height, size[0] / height)
+    resized = resized * resized.new_tensor(scale)[:, None, None]
+    return resized if flow.dtype == torch.float64 else resized.float()
+
+
+def _step(old: int, new: int) -> float:
+    """Cells of the new axis per cell of the old one; a single cell has no distance."""
+    return (new - 1) / (old - 1) if old > 1 else 1.0
+
+
+def flip_flow(flow: Tensor, reference_compat: bool = False) -> Tensor:
+    """Mirror flow (..., 2, H, W) left to right, so that it fits mirrored images.
+
+    Args:
+        flow: pixels = (dx, dy).
+        reference_compat: keep the sign of dx, as UDASS does (spec ``udass_video.md`` 5.4, quirk A).
+    """
+    mirrored = flow.flip(-1)
+    if reference_compat:
+        return mirrored
+    return mirrored * mirrored.new_tensor((-1.0, 1.0))[:, None, None]
 
 
 def depth_from_disparity(disparity: Tensor, focal: Tensor | float, baseline: Tensor | float) -> Tensor:

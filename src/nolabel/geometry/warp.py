@@ -12,7 +12,7 @@ from nolabel.geometry._precision import common_precision
 
 __all__ = ["backward_warp", "pixel_grid", "sample"]
 
-Mode = Literal["bilinear", "nearest"]
+Mode = Literal["bilinear", "nearest", "nearest_up"]
 Padding = Literal["zeros", "border"]
 
 
@@ -46,9 +46,10 @@ def backward_warp(
     """Fetch for every pixel p of the flow's grid the image at p + flow.
 
     Args:
-        image: (B, C, H, W), any floating type or, with ``mode="nearest"``, any type.
+        image: (B, C, H, W), any floating type or, with the ``nearest`` modes, any type.
         flow: (B, 2, h, w) pixels = (dx, dy).
-        mode: ``bilinear``, or ``nearest`` (halves go to the even neighbour).
+        mode: ``bilinear``, ``nearest`` (halves go to the even neighbour), or ``nearest_up`` (to the larger one, as
+            FlowNet2's ``resample2d`` does).
         padding_mode: what lies outside: ``zeros``, or the nearest ``border`` pixel.
         reference_compat: sample as CUPS' published labels did (spec ``cups_pseudo.md`` 4.1 and 4.4). Bilinear:
             coordinates are normalised for corner-aligned sampling but read as not corner-aligned, so x
@@ -58,7 +59,7 @@ def backward_warp(
     Returns:
         warped: (B, C, h, w) in the type of the image.
         inside: (B, 1, h, w) bool, whether the sample lies in the image: between the outer pixel centres for
-            ``bilinear``, nearest to one of its pixels for ``nearest``. Flow that is not finite is outside.
+            ``bilinear``, nearest to one of its pixels for the others. Flow that is not finite is outside.
     """
     (flow,) = common_precision(flow)
     position = pixel_grid(flow.shape[-2], flow.shape[-1], dtype=flow.dtype, device=flow.device) + flow
@@ -89,11 +90,13 @@ def sample(
     u, v = position[:, 0], position[:, 1]
     if mode == "nearest":
         u, v = u.round(), v.round()
+    elif mode == "nearest_up":
+        u, v = (u + 0.5).floor(), (v + 0.5).floor()
     inside = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
     # Beyond one pixel outside nothing changes; the clamp keeps far, infinite and NaN positions indexable.
     u = u.nan_to_num(nan=-2.0).clamp(-2, width + 1)
     v = v.nan_to_num(nan=-2.0).clamp(-2, height + 1)
-    if mode == "nearest":
+    if mode != "bilinear":
         warped = _gather(image, u.long(), v.long(), padding_mode)
         return warped, inside[:, None]
     if padding_mode == "border":

@@ -1,4 +1,4 @@
-"""ResNet with bottleneck blocks, in detectron2's naming and torchvision's arithmetic (the stride sits in the 3x3)."""
+"""ResNet with bottleneck blocks, in detectron2's naming and, unless asked otherwise, torchvision's arithmetic."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class ResNetConfig:
         blocks: number of blocks of each of the four stages.
         strides: of each stage, in its first block.
         dilations: of the 3x3 convolutions, for each stage one number, or one for each of its blocks.
+        caffe: the first networks' arithmetic: the stride of a block sits in its first 1x1 convolution instead of the 3x3
+            one, and the pooling of the stem keeps windows that hang over the border (``ceil_mode``).
     """
 
     stem_channels: int | tuple[int, ...] = 64
@@ -34,6 +36,7 @@ class ResNetConfig:
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
     strides: tuple[int, int, int, int] = (1, 2, 2, 2)
     dilations: tuple[int | tuple[int, ...], ...] = (1, 1, 1, 1)
+    caffe: bool = False
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -47,16 +50,22 @@ class ResNetConfig:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolutions around a shortcut."""
+    """1x1, 3x3 and 1x1 convolutions around a shortcut; ``strides`` are those of the first two."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, bottleneck_channels: int, stride: int, dilation: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        bottleneck_channels: int,
+        strides: tuple[int, int],
+        dilation: int,
     ) -> None:
         super().__init__()
+        stride = strides[0] * strides[1]
         first = stride != 1 or in_channels != out_channels
         self.shortcut = ConvNorm(in_channels, out_channels, 1, stride) if first else None
-        self.conv1 = ConvNorm(in_channels, bottleneck_channels)
-        self.conv2 = ConvNorm(bottleneck_channels, bottleneck_channels, 3, stride, dilation=dilation)
+        self.conv1 = ConvNorm(in_channels, bottleneck_channels, 1, strides[0])
+        self.conv2 = ConvNorm(bottleneck_channels, bottleneck_channels, 3, strides[1], dilation=dilation)
         self.conv3 = ConvNorm(bottleneck_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,6 +86,7 @@ class ResNet(nn.Module):
         super().__init__()
         config = config or ResNetConfig()
         stem = config.stem_channels
+        self.ceil_pooling = config.caffe
         self.stem = nn.ModuleDict()
         if isinstance(stem, int):
             self.stem["conv1"] = ConvNorm(3, stem, 7, 2)
@@ -89,7 +99,8 @@ class ResNet(nn.Module):
             blocks = nn.Sequential()
             for block, dilation in enumerate(config.block_dilations(stage)):
                 stride = config.strides[stage] if block == 0 else 1
-                blocks.append(Bottleneck(in_channels, out_channels, bottleneck, stride, dilation))
+                strides = (stride, 1) if config.caffe else (1, stride)
+                blocks.append(Bottleneck(in_channels, out_channels, bottleneck, strides, dilation))
                 in_channels = out_channels
             self.add_module(f"res{stage + 2}", blocks)
 
@@ -98,7 +109,7 @@ class ResNet(nn.Module):
         x = images
         for conv in self.stem.values():
             x = F.relu_(conv(x))
-        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1, ceil_mode=self.ceil_pooling)
         features = {}
         for name in ("res2", "res3", "res4", "res5"):
             x = cast(nn.Module, getattr(self, name))(x)
