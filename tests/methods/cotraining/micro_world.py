@@ -3,8 +3,8 @@
 import numpy as np
 
 from nolabel.config import load_config
-from nolabel.methods.cotraining.domains import open_source, open_target, open_validation
-from nolabel.methods.cotraining.settings import DataPart, PipelineConfig
+from nolabel.data.domain_images import DataPart, open_source, open_target, open_validation
+from nolabel.methods.cotraining.settings import PipelineConfig
 from nolabel.structures.files import write_png
 
 COLOURS = np.array([[0.8, 0.2, 0.2], [0.2, 0.7, 0.3], [0.2, 0.3, 0.9]])

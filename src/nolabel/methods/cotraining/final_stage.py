@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from nolabel.data.domain_images import TargetImages
 from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels.cards import space_to_card
-from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.label import LABELS, MANIFEST, network_batch, read_label_set

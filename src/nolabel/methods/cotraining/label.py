@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from nolabel.data import read_image
+from nolabel.data.domain_images import TargetImages
 from nolabel.data.resizing import resize_image, to_bytes
 from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
@@ -32,7 +33,6 @@ from nolabel.engine.labelling import ItemResult, label_items
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
-from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
 from nolabel.methods.cotraining.predict import InferenceSize, Prediction, predict

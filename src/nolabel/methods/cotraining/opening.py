@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nolabel.config import load_config
-from nolabel.data.labelled import LabelledDataset
-from nolabel.errors import ConfigError
-from nolabel.methods.cotraining.domains import (
+from nolabel.data.domain_images import (
+    DataPart,
     SourceImages,
     TargetImages,
     open_source,
     open_target,
     open_validation,
 )
-from nolabel.methods.cotraining.settings import DataPart, PipelineConfig
+from nolabel.data.labelled import LabelledDataset
+from nolabel.errors import ConfigError
+from nolabel.methods.cotraining.settings import PipelineConfig
 
 __all__ = ["load_settings", "source_of", "target_of", "validation_of"]
 

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nolabel.data.class_statistics import class_statistics
+from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.labelled import LabelledDataset
 from nolabel.engine.devices import pick_device
 from nolabel.engine.progress import Progress
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
-from nolabel.methods.cotraining.domains import SourceImages, TargetImages
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
 from nolabel.methods.cotraining.model_file import load_model

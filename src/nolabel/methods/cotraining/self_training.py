@@ -22,10 +22,10 @@ from typing import Any
 
 from torch import Tensor
 
+from nolabel.data.domain_images import TargetImages
 from nolabel.data.files import read_json
 from nolabel.engine.seeding import seed_of
 from nolabel.errors import ConfigError
-from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
 from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.selection import (

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from nolabel.config import Config
+from nolabel.data.domain_images import DataPart
 from nolabel.engine.fit import FitConfig
 from nolabel.methods.cotraining.augment import AugmentConfig
 from nolabel.methods.cotraining.exchange import ExchangeSorting
@@ -20,7 +21,6 @@ from nolabel.methods.cotraining.thresholds import HIGHEST_CO_TRAINING, HIGHEST_S
 
 __all__ = [
     "CoTrainingConfig",
-    "DataPart",
     "FinalLabelConfig",
     "MixedTrainingConfig",
     "NetworkConfig",
@@ -35,21 +35,6 @@ __all__ = [
 Edges = tuple[int, ...]
 SEVEN_EDGES: Edges = (512, 768, 1024, 1280, 1536, 1792, 2048)
 PUBLISHED_SEED = 100
-
-
-class DataPart(Config):
-    """One data set, or one part of it."""
-
-    root: Path | None = None
-    """Its folder, or a text file with one image path a line; usually given on the command line."""
-    labels: Path | None = None
-    """Text file of the label maps, line by line those of ``root``."""
-    dataset: str | None = None
-    """Layout (gta5, synthia, synscapes, cityscapes, camvid, ...); found by looking by default. GTA5 has to be named."""
-    split: str | None = None
-    """Part, as the data set calls it (train, val, train/0006R0)."""
-    mapping: Path | None = None
-    """Own folders: file that says what ids or colours mean."""
 
 
 class TranslationConfig(Config):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nolabel.data.domain_images import TargetImages
 from nolabel.engine.devices import pick_device
-from nolabel.methods.cotraining.domains import TargetImages
 from nolabel.methods.cotraining.model_file import model_path
 from nolabel.methods.cotraining.opening import source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source

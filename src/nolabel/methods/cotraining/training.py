@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from nolabel.config import Config
 from nolabel.data.colour_transfer import LabStatistics
+from nolabel.data.domain_images import SourceImages
 from nolabel.data.mixing import NUM_IDS, listed_classes
 from nolabel.data.sampling import ClassStatistics
 from nolabel.engine.fit import TrainingTask, fit
@@ -25,7 +26,6 @@ from nolabel.engine.schedules import polynomial_decay
 from nolabel.engine.seeding import generator_of
 from nolabel.methods.cotraining.batches import mixed_batch
 from nolabel.methods.cotraining.class_mix import classes_on_demand, random_classes
-from nolabel.methods.cotraining.domains import SourceImages
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
 from nolabel.methods.cotraining.model_file import MODEL_FILE, SegmentorModel, save_model
 from nolabel.methods.cotraining.optimiser import sgd_with_decay

@@ -20,12 +20,12 @@ import torch
 
 from nolabel.data import FolderLabelled, read_image
 from nolabel.data.colour_transfer import LabStatistics, lab_statistics, transfer
+from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.files import read_json
 from nolabel.data.resizing import to_bytes
 from nolabel.engine.labelling import ItemResult, LabellingTask, label_items
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import DataError
-from nolabel.methods.cotraining.domains import SourceImages, TargetImages
 from nolabel.structures.files import encode_png, write_json
 
 __all__ = ["open_translated", "target_colours", "translate_source"]

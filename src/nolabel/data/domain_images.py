@@ -1,4 +1,4 @@
-"""The two domains as every stage sees them: labelled source images, and target images that only have names.
+"""The two domains as trainings see them: labelled source images, and target images that only have names.
 
 Images are uint8 and label maps uint8 with 255 for void until the network takes them.
 """
@@ -14,20 +14,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nolabel.data import FolderImages, open_unlabelled, read_image
+from nolabel.config import Config
 from nolabel.data.domains import JoinedLabelled, LabelledEntry
-from nolabel.data.files import examples
+from nolabel.data.files import examples, read_image
+from nolabel.data.folder import FolderImages
 from nolabel.data.label_files import read_channels
 from nolabel.data.labelled import LabelledDataset
 from nolabel.data.resizing import resize_labels, to_bytes
+from nolabel.data.unlabelled import open_unlabelled
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
-from nolabel.methods.cotraining.settings import DataPart
 
-__all__ = ["SourceImages", "TargetImages", "open_source", "open_target", "open_validation", "read_labelled"]
+__all__ = [
+    "DataPart",
+    "LabelledImage",
+    "SourceImages",
+    "TargetImages",
+    "open_source",
+    "open_target",
+    "open_validation",
+    "read_labelled",
+]
 
 LabelledImage = tuple[Tensor, Tensor]
 """Image (3, H, W) uint8 and labels (H, W) uint8, 255 void."""
+
+
+class DataPart(Config):
+    """One data set, or one part of it."""
+
+    root: Path | None = None
+    """Its folder, or a text file with one image path a line; usually given on the command line."""
+    labels: Path | None = None
+    """Text file of the label maps, line by line those of ``root``."""
+    dataset: str | None = None
+    """Layout (gta5, synthia, synscapes, cityscapes, camvid, ...); found by looking by default. GTA5 has to be named."""
+    split: str | None = None
+    """Part, as the data set calls it (train, val, train/0006R0)."""
+    mapping: Path | None = None
+    """Own folders: file that says what ids or colours mean."""
 
 
 class SourceImages(Sequence[LabelledImage]):
