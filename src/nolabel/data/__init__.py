@@ -7,6 +7,7 @@ from nolabel.data.class_statistics import class_statistics
 from nolabel.data.doctor_run import DoctorReport, Finding, doctor
 from nolabel.data.domains import JoinedLabelled, LabelledEntry, UnlabelledEntry, open_domain
 from nolabel.data.files import read_image
+from nolabel.data.flow_source import EstimatedFlow, FlowFiles, FlowSource, NoFlow, fill_cache
 from nolabel.data.folder import FolderImages, FolderStereoVideo
 from nolabel.data.kitti import KittiRawStereoVideo
 from nolabel.data.known import KnownDataset, catalogue, found_in
@@ -20,19 +21,27 @@ from nolabel.data.semantic_layouts import ListedLabelled, read_list
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
 from nolabel.data.unlabelled import UNLABELLED, open_unlabelled
 from nolabel.data.video import VideoFrames
+from nolabel.data.video_clips import SOURCE_OFFSETS, TARGET_FLOWS, VideoClips, target_offsets
+from nolabel.data.video_layouts import VIDEO_LAYOUTS, VideoFrame, find_video_layout
 from nolabel.data.waymo import WaymoScene, convert_waymo, convert_waymo_scene, waymo_records
 
 __all__ = [
     "LABELLED",
     "LAYOUTS",
+    "SOURCE_OFFSETS",
+    "TARGET_FLOWS",
     "UNLABELLED",
+    "VIDEO_LAYOUTS",
     "CityscapesPanoptic",
     "CityscapesStereoVideo",
     "ClassMapping",
     "ClassStatistics",
     "CocoPanoptic",
     "DoctorReport",
+    "EstimatedFlow",
     "Finding",
+    "FlowFiles",
+    "FlowSource",
     "FolderImages",
     "FolderLabelled",
     "FolderStereoVideo",
@@ -42,9 +51,12 @@ __all__ = [
     "LabelledDataset",
     "LabelledEntry",
     "ListedLabelled",
+    "NoFlow",
     "StereoVideoDataset",
     "StereoVideoOptions",
     "UnlabelledEntry",
+    "VideoClips",
+    "VideoFrame",
     "VideoFrames",
     "WaymoScene",
     "catalogue",
@@ -52,8 +64,10 @@ __all__ = [
     "convert_waymo",
     "convert_waymo_scene",
     "doctor",
+    "fill_cache",
     "find_labelled",
     "find_layout",
+    "find_video_layout",
     "found_in",
     "open_domain",
     "open_images",
@@ -64,6 +78,7 @@ __all__ = [
     "read_image",
     "read_list",
     "read_mapping",
+    "target_offsets",
     "to_image",
     "waymo_records",
 ]

@@ -1,6 +1,7 @@
-"""CIE LAB, and giving an image the colour statistics of another domain.
+"""Giving an image the colours of another domain: by the statistics of CIE LAB, or by the histograms of RGB.
 
-Source: Co-Training specification 2.1 and section 6 (constants: D65, two degrees, as scikit-image has them).
+Source: Co-Training specification 2.1 and section 6 (constants: D65, two degrees, as scikit-image has them); spec
+``udass_video.md`` 2.3 (histograms).
 """
 
 from __future__ import annotations
@@ -9,12 +10,21 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nolabel.errors import DataError
 
-__all__ = ["LabStatistics", "collect_statistics", "lab_statistics", "lab_to_rgb", "rgb_to_lab", "transfer"]
+__all__ = [
+    "LabStatistics",
+    "collect_statistics",
+    "lab_statistics",
+    "lab_to_rgb",
+    "match_histograms",
+    "rgb_to_lab",
+    "transfer",
+]
 
 XYZ_FROM_RGB = (
     (0.412453, 0.357580, 0.180423),
@@ -100,6 +110,37 @@ def transfer(images: Tensor, target: LabStatistics) -> Tensor:
     shift = target.mean.to(lab.device)[..., None, None] - source.mean[..., None, None] * spread
     rgb = lab_to_rgb(lab.mul_(spread.float()).add_(shift.float()))
     return rgb.mul_(255).round_().to(torch.uint8) if images.dtype == torch.uint8 else rgb
+
+
+def match_histograms(image: Tensor, reference: Tensor) -> Tensor:
+    """Give every channel of an image the cumulative histogram of a reference's.
+
+    A value goes to where the reference has as large a share of smaller pixels, between two of the reference's values
+    linearly.
+
+    Args:
+        image: (3, H, W) RGB, uint8 or floats in [0, 1] (which are taken as bytes).
+        reference: (3, h, w) likewise.
+
+    Returns:
+        (3, H, W) float32 in [0, 1], not rounded to bytes.
+    """
+    values, wanted = (
+        (part * 255).round() if part.is_floating_point() else part for part in (image, reference)
+    )
+    matched = [_matched(one.long(), other.long()) for one, other in zip(values, wanted, strict=True)]
+    return torch.stack(matched) / 255
+
+
+def _matched(values: Tensor, reference: Tensor) -> Tensor:
+    """Map the bytes of one channel; the table has 256 entries, so pixels are only counted and looked up."""
+    shares = []
+    for part in (values, reference):
+        counts = torch.bincount(part.flatten(), minlength=256).cpu().numpy()
+        shares.append((counts > 0, np.cumsum(counts) / counts.sum()))
+    (_, share), (known, wanted) = shares
+    table = np.interp(share, wanted[known], np.flatnonzero(known))
+    return torch.from_numpy(table).float().to(values.device)[values]
 
 
 def _statistics(lab: Tensor) -> LabStatistics:

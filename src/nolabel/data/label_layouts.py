@@ -13,6 +13,7 @@ from nolabel.data.files import examples, read_json
 from nolabel.data.label_files import decode_classes, find_files, pair_files, read_channels
 from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord
 from nolabel.data.semantic_layouts import SEMANTIC_LAYOUTS
+from nolabel.data.video_layouts import VIDEO_STILLS
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import VOID
 
@@ -297,5 +298,6 @@ LAYOUTS: dict[str, LabelledLayout] = {
         "camvid", _camvid_records, decode_classes, None, "centre", "camvid_11", _CAMVID_SOURCE
     ),
     **SEMANTIC_LAYOUTS,
+    **VIDEO_STILLS,
 }
 """Name -> layout of every labelled data set."""

@@ -16,7 +16,7 @@ the image files, or of the scaled and cropped samples.
 suffix     flow                                                  disparity, pixels > 0; 0 = unknown
 =========  ====================================================  =============================================
 ``.png``   KITTI: 16 bits, (64 dx + 32768, 64 dy + 32768, known)  KITTI: 16 bits, 256 d
-``.npy``   float (2, H, W) or (H, W, 2)                          float (H, W)
+``.npy``   float (2, H, W) or (H, W, 2); int16: tenths of pixels  float (H, W)
 ``.flo``   Middlebury                                            -
 =========  ====================================================  =============================================
 """
@@ -24,6 +24,7 @@ suffix     flow                                                  disparity, pixe
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,16 @@ from torch import Tensor
 from nolabel.errors import DataError
 from nolabel.structures import Flow
 
-__all__ = ["DISPARITIES", "FLOWS", "folder_hash", "read_disparity", "read_flow", "read_map"]
+__all__ = [
+    "DISPARITIES",
+    "FLOWS",
+    "encode_tenths",
+    "folder_hash",
+    "read_disparity",
+    "read_flow",
+    "read_map",
+    "tenths",
+]
 
 FLOWS = ("flow_forward", "flow_backward")
 DISPARITIES = ("disparity", "disparity_right")
@@ -61,7 +71,7 @@ def read_map(folder: Path, kind: str, frame: str) -> Tensor:
 
 
 def read_flow(path: Path) -> Tensor:
-    """Read flow (2, H, W) float32 in pixels from KITTI PNG, ``.npy`` or ``.flo``; unknown is NaN.
+    """Read flow (2, H, W) float32 in pixels from KITTI PNG, ``.npy`` (int16 holds tenths) or ``.flo``; unknown is NaN.
 
     Raises:
         DataError: the file cannot be read as flow.
@@ -76,7 +86,27 @@ def read_flow(path: Path) -> Tensor:
         raise DataError(
             f"{path} holds an array of shape {array.shape}", hint="flow has (2, H, W) or (H, W, 2)"
         )
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    values = np.ascontiguousarray(array, dtype=np.float32)
+    return torch.from_numpy(values / np.float32(10) if array.dtype == np.int16 else values)
+
+
+def tenths(flow: Tensor) -> Tensor:
+    """Return flow in pixels as UDASS' files keep it: cut to tenths, at most 3276.7, unknown is 0."""
+    limit = float(np.iinfo(np.int16).max)
+    # In float32 ten times 0.7 is 7: what was read from a file is written back as it was.
+    return (flow.float().nan_to_num(0.0) * 10).clamp(-limit, limit).trunc() / 10
+
+
+def encode_tenths(flow: Tensor) -> bytes:
+    """Return the content of a UDASS flow file: int16 (H, W, 2), ten times the flow (spec ``udass_video.md`` 2.4).
+
+    Args:
+        flow: (2, H, W) pixels.
+    """
+    buffer = io.BytesIO()
+    values = (tenths(flow) * 10).round().permute(1, 2, 0).cpu().numpy().astype(np.int16)
+    np.save(buffer, np.ascontiguousarray(values))
+    return buffer.getvalue()
 
 
 def read_disparity(path: Path) -> Tensor:

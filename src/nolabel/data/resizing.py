@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from PIL import Image
@@ -11,20 +13,24 @@ from nolabel.errors import DataError
 
 __all__ = ["resize_image", "resize_labels", "to_bytes"]
 
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
 
 def to_bytes(image: Tensor) -> Tensor:
     """Return an image (..., H, W) with values in [0, 1] as uint8, rounded: what was read from a file comes back."""
     return (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize an image (3, H, W) uint8 to (height, width), bilinearly and, when shrinking, averaging over the area."""
+def resize_image(
+    image: Tensor, size: tuple[int, int], filter: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """Resize an image (3, H, W) uint8 to (height, width); when shrinking, the filter is as wide as the new pixels."""
     if image.dtype != torch.uint8:
         raise DataError(f"an image of bytes is wanted, not {image.dtype}")
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
-    resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    resized = picture.resize((size[1], size[0]), _FILTERS[filter])
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
 
 

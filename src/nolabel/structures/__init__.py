@@ -13,11 +13,12 @@ from nolabel.structures.coco_writer import CocoWriter
 from nolabel.structures.flow import Flow
 from nolabel.structures.instances import Instances
 from nolabel.structures.panoptic import PanopticMap, Segment
-from nolabel.structures.samples import ImageSample, LabelledSample, StereoVideoSample
+from nolabel.structures.samples import ClipSample, ImageSample, LabelledSample, StereoVideoSample
 from nolabel.structures.semantic import SemanticMap
 from nolabel.structures.voxels import VoxelScene
 
 __all__ = [
+    "ClipSample",
     "CocoWriter",
     "Flow",
     "ImageSample",

@@ -6,13 +6,14 @@ float32 in [0, 1], channels first; label maps are int64 with 255 for void; insta
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from torch import Tensor
 from torchvision import tv_tensors
 
 from nolabel.structures.calibration import StereoCalibration
 
-__all__ = ["ImageSample", "LabelledSample", "StereoVideoSample"]
+__all__ = ["ClipSample", "ImageSample", "LabelledSample", "StereoVideoSample"]
 
 
 class ImageSample(TypedDict):
@@ -35,6 +36,19 @@ class LabelledSample(TypedDict):
     image: tv_tensors.Image
     semantic: tv_tensors.Mask
     instance: tv_tensors.Mask
+
+
+class ClipSample(TypedDict):
+    """Frames of one view, the newest first.
+
+    frames: (T, 3, H, W). labels: (L, H, W) int64 of the first L frames, 255 void. flow: (P, 2, h, w) float32 pixels of
+    its own grid, between the pairs of frames that the data set was asked for.
+    """
+
+    name: str
+    frames: tv_tensors.Image
+    labels: NotRequired[tv_tensors.Mask]
+    flow: NotRequired[Tensor]
 
 
 class StereoVideoSample(TypedDict):
