@@ -20,8 +20,8 @@ class ConvNorm(nn.Conv2d):
     of the channels, so it is folded into the weights: one pass over the feature map less, the same gradients.
 
     Args:
-        in_channels, out_channels, kernel_size, stride, dilation: as in :class:`torch.nn.Conv2d`; "same" padding for
-            odd kernels.
+        in_channels, out_channels, kernel_size, stride, dilation, groups: as in :class:`torch.nn.Conv2d`; "same" padding
+            for odd kernels.
         norm_groups: ``None`` for batch normalisation, a number for group normalisation with that many groups.
     """
 
@@ -33,10 +33,13 @@ class ConvNorm(nn.Conv2d):
         stride: int = 1,
         *,
         dilation: int = 1,
+        groups: int = 1,
         norm_groups: int | None = None,
     ) -> None:
         padding = dilation * (kernel_size // 2)
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias=False
+        )
         self.norm: nn.Module
         if norm_groups is None:
             self.norm = nn.BatchNorm2d(out_channels)
@@ -52,7 +55,7 @@ class ConvNorm(nn.Conv2d):
         return cast(Tensor, self.norm(self._convolve(x, self.weight, None)))
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.kernel_size == (1, 1):
+        if self.kernel_size == (1, 1) and self.groups == 1:
             return conv1x1(x, weight, bias, self.stride[0])
         return self._conv_forward(x, weight, bias)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nolabel.models.segmentation.boxes import Box
 
 __all__ = ["Segmentor", "enlarge"]
 
@@ -29,6 +33,16 @@ class Segmentor(nn.Module):
     def full_size_logits(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [0, 1] to logits (B, num_logits, H, W)."""
         return enlarge(self(images), self.stride, (images.shape[-2], images.shape[-1]))
+
+    def window_logits(self, images: Tensor, boxes: Sequence[Box]) -> Iterator[Tensor]:
+        """Give the full-size logits (B, num_logits, h, w) of windows of one size, each as if it were an image.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            boxes: the windows.
+        """
+        for box in boxes:
+            yield self.full_size_logits(box.of(images))
 
 
 def enlarge(logits: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
