@@ -9,6 +9,12 @@ import typer
 
 from nolabel.cli.options import Device, Overrides, Recipe, Seed, SourceData, TargetData, ValidationData
 
+DeviceB = Annotated[
+    str | None, typer.Option(help="Device of network B; with --parallel and two GPUs the second one.")
+]
+Parallel = Annotated[
+    bool, typer.Option("--parallel", help="Both networks at once, each in a process; results are the same.")
+]
 Out = Annotated[Path, typer.Option(help="The stage's folder; the same command again goes on in it.")]
 
 
@@ -52,7 +58,8 @@ def co_train(
     recipe: Recipe = None,
     seed: Seed = None,
     device: Device = "auto",
-    device_b: Annotated[str | None, typer.Option(help="Device of network B.")] = None,
+    device_b: DeviceB = None,
+    parallel: Parallel = False,
 ) -> None:
     """Let two networks learn from each other's labels (settings: co_training.*)."""
     from nolabel.methods.cotraining.co_training import co_train as run
@@ -61,12 +68,12 @@ def co_train(
 
     config = load_settings(
         recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
-    )
+    ).with_branches(device_b, parallel)
     loop = config.co_training
     trainings = [loop.training] if loop.training_b is None else [loop.training, loop.training_b]
-    starts = [(a, config.device), (b, device_b or config.device_b or config.device)]
+    starts = list(zip((a, b), config.branch_devices(), strict=True))
     branches = open_branches(config, trainings, out, starts)
-    last = run(branches, out, loop)[-1]
+    last = run(branches, out, loop, parallel=config.parallel)[-1]
     typer.echo(f"networks: {last[0]} {last[1]}")
     typer.echo(f"next: nolabel cotrain label --a {last[0].parent} --b {last[1].parent} --out final_labels")
 

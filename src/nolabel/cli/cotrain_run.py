@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nolabel.cli.cotrain_loops import DeviceB, Parallel
 from nolabel.cli.options import Device, Overrides, Recipe, Seed, SourceData, TargetData, ValidationData
 
 
@@ -19,6 +20,8 @@ def run(
     recipe: Recipe = None,
     seed: Seed = None,
     device: Device = "auto",
+    device_b: DeviceB = None,
+    parallel: Parallel = False,
 ) -> None:
     """Do everything: colours, baseline, self-training, co-training, final labels and final training."""
     from nolabel.methods.cotraining.opening import load_settings, source_of, target_of, validation_of
@@ -26,7 +29,7 @@ def run(
 
     config = load_settings(
         recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
-    )
+    ).with_branches(device_b, parallel)
     result = run_pipeline(source_of(config), target_of(config), out, config, validation=validation_of(config))
     for name, value in result.scores.items():
         typer.echo(f"{name:20} mIoU {100 * value:5.1f}")

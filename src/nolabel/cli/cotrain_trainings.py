@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nolabel.cli.options import (
+    Device,
     Overrides,
     Overwrite,
     Recipe,
@@ -53,6 +54,7 @@ def train_baseline(
     validate: ValidationData = None,
     recipe: Recipe = None,
     seed: Seed = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the source alone; --target is needed for colours at every look (translation.mode=online)."""
@@ -60,7 +62,9 @@ def train_baseline(
     from nolabel.methods.cotraining.pipeline import train_baseline as train
     from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
 
-    config = load_settings(recipe, settings, source=source, target=target, validation=validate, seed=seed)
+    config = load_settings(
+        recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
+    )
     size = config.self_training.labels.size
     path = train(
         open_stage_source(config, [config.baseline], out),
@@ -69,6 +73,7 @@ def train_baseline(
         config.network,
         size=size,
         score=stage_scorer(config),
+        device=config.device,
         overwrite=overwrite,
     )
     typer.echo(f"network: {path}    next: nolabel cotrain self-train --start {out} --out self_training")
@@ -86,6 +91,7 @@ def train_final(
     validate: ValidationData = None,
     recipe: Recipe = None,
     seed: Seed = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the source and the labels of all target images."""
@@ -95,7 +101,9 @@ def train_final(
     from nolabel.methods.cotraining.selection import read_selection
     from nolabel.methods.cotraining.stage_data import open_stage_source, stage_scorer
 
-    config = load_settings(recipe, settings, source=source, target=target, validation=validate, seed=seed)
+    config = load_settings(
+        recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
+    )
     path = train(
         model_path(start),
         open_stage_source(config, [config.final], out),
@@ -103,6 +111,7 @@ def train_final(
         out,
         config.final,
         score=stage_scorer(config),
+        device=config.device,
         overwrite=overwrite,
     )
     typer.echo(f"network: {path}    next: nolabel cotrain predict {out} IMAGES --out predictions")

@@ -38,6 +38,7 @@ __all__ = [
     "Job",
     "Reply",
     "Worker",
+    "die_with_parent",
     "record_path",
     "run_inline",
     "run_processes",
@@ -167,11 +168,11 @@ def _start_process(pickled: bytes, places: Any) -> None:
         places.value += 1
     # Ctrl-C in a terminal reaches every process: die quietly, the parent tells the person what to do.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     _worker = pickle.loads(pickled)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Leave when the parent was killed: a pool's processes would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -29,7 +29,7 @@ from nolabel.engine.distributed import gather_objects, is_first_process, quiet_f
 from nolabel.engine.interrupts import Interrupt, interrupts
 from nolabel.engine.loggers import LoggerName, open_loggers
 from nolabel.engine.memory import release_free_memory
-from nolabel.engine.outlook import FIRST_STEPS, expected_time, training_outlook
+from nolabel.engine.outlook import FIRST_STEPS, expected_time, sample_summary, training_outlook
 from nolabel.engine.progress import Progress
 from nolabel.engine.run_folder import RunFolder, settings_identity
 from nolabel.engine.seeding import seed_everything, seed_of
@@ -138,6 +138,10 @@ class TrainingTask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`state_dict` returned."""
 
+    def sample_summary(self) -> str | None:
+        """Return what a step is made of, where samples of the dataset are not what people count: ``2 of 40 images``."""
+        return None
+
     def backward(self, loss: Tensor) -> None:
         """Do one of several backward passes of a step."""
         self.fabric.backward(loss / self._accumulate)
@@ -170,6 +174,7 @@ def fit(
     out: str | Path,
     *,
     settings: Config | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> FitResult:
@@ -181,11 +186,12 @@ def fit(
         out: the run folder (:class:`~nolabel.engine.run_folder.RunFolder`).
         settings: all settings of the stage, if ``config`` is only a part of them: they are written beside the
             results, and must be the same for the run to go on.
+        device: ``cuda:1``, ``cpu``, ...: where to train; ``auto`` leaves it to ``config.accelerator``.
         overwrite: start anew where a run with other settings lies.
         progress: show progress on standard error.
 
     Raises:
-        ConfigError: the folder holds a run with other settings.
+        ConfigError: the folder holds a run with other settings, or one device is named for a training on several.
         TrainingError: a loss is not finite (the last good checkpoint is kept), or the folder is in use.
         DiskFullError: a checkpoint could not be written; the one before is kept.
         KeyboardInterrupt: after Ctrl-C (or SIGTERM), once a checkpoint is written.
@@ -204,7 +210,20 @@ def fit(
             return FitResult(folder.path, config.steps, finished["metrics"], already_finished=True)
         if first:
             folder.open(settings, config.seed)
-        return _Loop(task, config, folder, settings, progress).run()
+        return _Loop(task, config, folder, settings, device, progress).run()
+
+
+def _place(device: str, config: FitConfig) -> tuple[str, int | list[int]]:
+    """Return Fabric's accelerator and devices."""
+    if device == "auto":
+        return config.accelerator, config.devices
+    kind, _, number = device.partition(":")
+    if number and config.devices > 1:
+        raise ConfigError(
+            f"device {device} is one, fit.devices={config.devices} are several", hint=f"--device {kind}"
+        )
+    # A number of a processor means nothing.
+    return kind, [int(number)] if number.isdecimal() and kind != "cpu" else config.devices
 
 
 def _clear_other(folder: RunFolder, settings: Config) -> None:
@@ -218,10 +237,16 @@ class _Loop:
     """One call of :func:`fit`."""
 
     def __init__(
-        self, task: TrainingTask, config: FitConfig, folder: RunFolder, settings: Config, progress: bool
+        self,
+        task: TrainingTask,
+        config: FitConfig,
+        folder: RunFolder,
+        settings: Config,
+        device: str,
+        progress: bool,
     ) -> None:
         self.task, self.config, self.folder, self.progress = task, config, folder, progress
-        self.settings = settings
+        self.settings, self.device = settings, device
         self.metrics: dict[str, float] = {}
         self.pending: list[tuple[int, dict[str, Tensor]]] = []
         self.seen: list[dict[str, Tensor]] = []
@@ -252,12 +277,8 @@ class _Loop:
             ):
                 self.bar, self.loop_began = bar, time.monotonic()
                 samples = config.batch_size * config.accumulate * fabric.world_size
-                device = str(fabric.device)
-                bar.message(
-                    training_outlook(
-                        self.networks, dataset, steps=config.steps, samples_per_step=samples, device=device
-                    )
-                )
+                what = self.task.sample_summary() or sample_summary(dataset, config.steps, samples)
+                bar.message(training_outlook(self.networks, config.steps, what, str(fabric.device)))
                 for step in range(start, config.steps):
                     self.step(step, batches)
                     if step + 1 == start + FIRST_STEPS < config.steps:
@@ -278,10 +299,11 @@ class _Loop:
         config, task = self.config, self.task
         several = config.devices * config.nodes > 1
         quiet_fabric()
+        accelerator, devices = _place(self.device, config)
         strategy: Any = DDPStrategy(find_unused_parameters=task.unused_parameters) if several else "auto"
         fabric = Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
+            accelerator=accelerator,
+            devices=devices,
             num_nodes=config.nodes,
             strategy=strategy,
             precision=config.precision,

@@ -10,30 +10,30 @@ from torch.utils.data import Dataset
 
 from nolabel.engine.progress import duration
 
-__all__ = ["FIRST_STEPS", "expected_time", "training_outlook"]
+__all__ = ["FIRST_STEPS", "expected_time", "sample_summary", "training_outlook"]
 
 FIRST_STEPS = 5
 """After so many steps of a call the time of the rest is foretold."""
 
 
-def training_outlook(
-    networks: Mapping[str, nn.Module], dataset: Dataset, *, steps: int, samples_per_step: int, device: str
-) -> str:
+def training_outlook(networks: Mapping[str, nn.Module], steps: int, samples: str, device: str) -> str:
     """Return steps, samples and parameters of a training as one line.
 
     Args:
         networks: all of them; only what has gradients counts.
-        dataset: the training data.
         steps: optimizer steps of the whole run.
-        samples_per_step: over all micro-batches and processes.
+        samples: what a step is made of (:func:`sample_summary`).
         device: where it runs, as torch names it.
     """
     parameters = {id(p): p.numel() for n in networks.values() for p in n.parameters() if p.requires_grad}
+    return f"{steps} steps of {samples}, {sum(parameters.values()) / 1e6:.1f} million parameters, on {device}"
+
+
+def sample_summary(dataset: Dataset, steps: int, samples_per_step: int) -> str:
+    """Return how many samples a step takes of how many, and how often each is seen in all steps."""
     count = len(dataset)  # type: ignore[arg-type]
-    passes = steps * samples_per_step / max(count, 1)
     return (
-        f"{steps} steps of {samples_per_step} of {count} samples ({passes:.3g} times each), "
-        f"{sum(parameters.values()) / 1e6:.1f} million parameters, on {device}"
+        f"{samples_per_step} of {count} samples ({steps * samples_per_step / max(count, 1):.3g} times each)"
     )
 
 

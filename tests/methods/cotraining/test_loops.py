@@ -1,6 +1,8 @@
 """The whole loop on a micro world: it runs, goes on after any kill, and refuses changed settings."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,15 +57,15 @@ class Killed(BaseException):
     """As sudden as a kill: nothing may catch it."""
 
 
-def kill_after(monkeypatch, count):
-    """Let the process die where it begins to write its ``count``-th file."""
+def kill_after(monkeypatch, count, stage):
+    """Let the process die where it begins to write its ``count``-th file of a stage."""
     written = iter(range(10**6))
     write = files.atomic_path
 
-    def dying(*args, **options):
-        if next(written) == count:
+    def dying(path, *args, **options):
+        if stage in Path(path).parts and next(written) == count:
             raise Killed
-        return write(*args, **options)
+        return write(path, *args, **options)
 
     for module in (files, run_folder):
         monkeypatch.setattr(module, "atomic_path", dying)
@@ -81,27 +83,36 @@ def results(out):
     return found
 
 
-def stage_of(out):
-    """The last stage that was begun."""
-    order = ("translated", "baseline", "self_training", "co_training", "final_labels", "final")
-    return [name for name in order if (out / name).exists()][-1]
+STAGES = ("translated", "baseline", "self_training", "co_training", "final_labels", "final")
 
 
 @pytest.mark.slow
-def test_killed_anywhere_the_same_command_goes_on(world, finished, tmp_path, monkeypatch):
-    expected, stopped = results(finished.out), []
-    for number in range(100):
+def test_killed_in_every_stage_the_same_command_goes_on(world, finished, tmp_path, monkeypatch):
+    expected, killed = results(finished.out), []
+    # The first file of a stage, one soon after it (a checkpoint, in trainings), and one in the middle of the cycles.
+    for stage, count in [(stage, count) for stage in STAGES for count in (0, 4, 23)]:
         with monkeypatch.context() as patch:
-            kill_after(patch, 23 + 11 * (number % 3))
+            kill_after(patch, count, stage)
             try:
                 run(world, tmp_path / "run")
-                break
             except Killed:
-                stopped.append(stage_of(tmp_path / "run"))
-    else:
-        pytest.fail("the run makes no progress")
-    assert {"translated", "self_training", "co_training"} <= set(stopped), stopped
+                killed.append(stage)
+                continue
+            break
+    run(world, tmp_path / "run")
     found = results(tmp_path / "run")
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+    assert set(killed) == set(STAGES)
+
+
+@pytest.mark.slow
+def test_branches_beside_each_other_give_the_same_bytes(world, finished, tmp_path):
+    stages = [name for name in STAGES if name in ("translated", "baseline", "self_training")]
+    for name in stages:  # what both have in common need not be done again
+        shutil.copytree(finished.out / name, tmp_path / "run" / name)
+    run(world, tmp_path / "run", settings(parallel=True))
+    expected, found = results(finished.out), results(tmp_path / "run")
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
 

@@ -40,24 +40,49 @@ def collate(samples: Sequence[tuple[Tensor, Tensor]], void: int = VOID) -> Batch
     return images, maps
 
 
-def mixed_batch(source: Batch, target: Batch, choose: Callable[[Tensor], Tensor] | None = None) -> Batch:
+def mixed_batch(
+    source: Batch,
+    target: Batch,
+    choose: Callable[[Tensor], Tensor] | None = None,
+    *,
+    ratio: tuple[int, int] | None = None,
+) -> Batch:
     """Join source and target images to the batch of a step.
 
     Args:
-        source: a + b images with their true labels.
+        source: a + n images with their true labels.
         target: b images with pseudo-labels.
-        choose: maps the labels (b, H, W) of the last b source images to the classes to paste, (b, 256) bool; these
-            images are then used up by the paste. None: nothing is pasted and all source images stay.
+        choose: maps the labels (k, H, W) of images to the classes of theirs to paste, (k, 256) bool. None: nothing is
+            pasted and all source images stay.
+        ratio: (m, n): the last n source images are used up by pasting them onto the first n targets, and the last m of
+            those that stay receive classes of the targets, as these were before. (0, b) by default.
 
     Returns:
-        The first a source images and the b targets.
+        The a source images and the b targets.
     """
     (images, labels), (target_images, target_labels) = source, target
-    if choose is not None:
-        first = len(images) - len(target_images)
-        pasted = labels[first:]
-        target_images, target_labels = mix(
-            images[first:], pasted, target_images, target_labels, choose(pasted)
-        )
-        images, labels = images[:first], labels[:first]
-    return torch.cat([images, target_images]), torch.cat([labels, target_labels])
+    if choose is None:
+        return torch.cat([images, target_images]), torch.cat([labels, target_labels])
+    receiving, pasted = (0, len(target_images)) if ratio is None else ratio
+    stay = len(images) - pasted
+    givers = [
+        (images[stay:], labels[stay:], choose(labels[stay:])),
+        *_repeated(target_images, target_labels, receiving, choose),
+    ]
+    places = [(target_images[:pasted], target_labels[:pasted])]
+    if receiving:
+        places.append((images[stay - receiving : stay], labels[stay - receiving : stay]))
+    mixed = [mix(*giver[:2], *place, giver[2]) for giver, place in zip(givers, places, strict=True)]
+    parts = [(images[: stay - receiving], labels[: stay - receiving]), *mixed[1:], mixed[0]]
+    parts.append((target_images[pasted:], target_labels[pasted:]))
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _repeated(
+    images: Tensor, labels: Tensor, number: int, choose: Callable[[Tensor], Tensor]
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """So many images, from the first on and over again, with the classes to paste."""
+    if not number:
+        return []
+    chosen = torch.arange(number, device=images.device) % len(images)
+    return [(images[chosen], labels[chosen], choose(labels[chosen]))]

@@ -19,14 +19,17 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nolabel.data.label_files import read_channels
+from nolabel.engine.side_by_side import side_by_side
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining import exchange
 from nolabel.methods.cotraining.exchange import fuse_labels, rank_for_partner, share
@@ -59,15 +62,19 @@ from nolabel.structures.files import write_bytes, write_json, write_png
 __all__ = ["BRANCHES", "co_train"]
 
 BRANCHES = ("a", "b")
+Result = TypeVar("Result")
 
 
-def co_train(branches: Sequence[Branch], out: Path, config: CoTrainingConfig) -> list[tuple[Path, Path]]:
+def co_train(
+    branches: Sequence[Branch], out: Path, config: CoTrainingConfig, *, parallel: bool = False
+) -> list[tuple[Path, Path]]:
     """Run all cycles, or what is left of them.
 
     Args:
         branches: A and B, with the same target images and label space; their networks may differ in everything else.
         out: the stage's folder.
         config: settings.
+        parallel: let both branches label and train at the same time, each in a process of its own.
 
     Returns:
         The networks' files of A and B in every cycle.
@@ -89,7 +96,7 @@ def co_train(branches: Sequence[Branch], out: Path, config: CoTrainingConfig) ->
             if cycle_record(folder) is None:
                 if branches[0].progress:
                     print(f"co-training: cycle {cycle + 1} of {config.cycles}", file=sys.stderr)
-                _Cycle(branches, stage.path, config, cycle, networks).run(portion)
+                _Cycle(branches, stage.path, config, cycle, networks, parallel).run(portion)
             a, b = (folder / name / "training" / "model.safetensors" for name in BRANCHES)
             networks.append((a, b))
         if stage.result is None:
@@ -107,8 +114,10 @@ class _Cycle:
         config: CoTrainingConfig,
         cycle: int,
         networks: Sequence[tuple[Path, Path]],
+        parallel: bool,
     ) -> None:
         self.branches, self.config, self.cycle, self.networks = branches, config, cycle, networks
+        self.parallel = parallel
         self.folder = cycle_folder(stage, cycle)
         self.former = cycle_folder(stage, cycle - 1) if cycle else None
         self.labels = _label_settings(config)
@@ -118,30 +127,30 @@ class _Cycle:
         config, target = self.config, self.branches[0].target
         seed = cycle_seed(config.training.fit.seed, self.cycle, "co_training")
         names = draw_images(target, self.labels[0], seed)
-        sets = [self.label(side, names, portion[side], seed) for side in range(2)]
+        sets = self.both(lambda side: partial(self.label, side, names, portion[side], seed))
         maps = [[labels.label(name) for name in names] for labels in sets]
         fused = self.cycle > 0 and config.fusion != "none"
         if fused:
             maps = self.fuse(sets, maps)
         chosen = self.exchange(sets, maps, names)
-        scores, sizes = {}, {}
-        for side, name in enumerate(BRANCHES):
-            selected = self.accumulated(side, chosen[side])
-            model = self.train(side, selected, sets[side].thresholds)
-            sizes[name] = {"chosen": len(chosen[side]), "accumulated": len(selected)}
-            self.renew(side, model, selected, portion[side])
-            branch = self.branches[side]
-            scores[name] = {} if branch.score is None else branch.score(load_model(model))
+        learnt = self.both(
+            lambda side: partial(self.learn, side, chosen[side], sets[side].thresholds, portion[side])
+        )
         record = {
             "cycle": self.cycle,
             "seed": seed,
             "portion": list(portion),
             "fused": fused,
             "thresholds": {name: s.thresholds.tolist() for name, s in zip(BRANCHES, sets, strict=True)},
-            "images": sizes,
-            "scores": scores,
+            "images": {name: sizes for name, (sizes, _) in zip(BRANCHES, learnt, strict=True)},
+            "scores": {name: scores for name, (_, scores) in zip(BRANCHES, learnt, strict=True)},
         }
         write_json(self.folder / CYCLE_FILE, record)
+
+    def both(self, job: Callable[[int], Callable[[], Result]]) -> list[Result]:
+        """Do the work of both branches, here or beside each other; between such steps they exchange labels."""
+        jobs = {name.upper(): job(side) for side, name in enumerate(BRANCHES)}
+        return list(side_by_side(jobs, parallel=self.parallel).values())
 
     def label(self, side: int, names: Sequence[str], portion: Portion, seed: int) -> LabelSet:
         """Let a branch label the cycle's images."""
@@ -207,6 +216,15 @@ class _Cycle:
                 entries.append(select(self.branches[side].target, sets[giver], index, maps[giver][index]))
             result.append(entries)
         return result
+
+    def learn(
+        self, side: int, new: Sequence[SelectedLabel], thresholds: Tensor, portion: Portion
+    ) -> tuple[dict[str, int], dict[str, float]]:
+        """Let a branch train on what it gets; return its numbers of images, and its scores."""
+        selected = self.accumulated(side, new)
+        model = self.train(side, selected, thresholds)
+        self.renew(side, model, selected, portion)
+        return {"chosen": len(new), "accumulated": len(selected)}, self.branches[side].scores(model)
 
     def accumulated(self, side: int, new: Sequence[SelectedLabel]) -> list[SelectedLabel]:
         """Add what a branch gets to what it has."""

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nolabel.data.class_statistics import class_statistics
@@ -25,6 +26,7 @@ from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.labelled import LabelledDataset
 from nolabel.engine.devices import pick_device
 from nolabel.engine.progress import Progress
+from nolabel.engine.side_by_side import side_by_side
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
@@ -32,7 +34,7 @@ from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.new_model import new_model
 from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.report import write_report
-from nolabel.methods.cotraining.scoring import scorer
+from nolabel.methods.cotraining.scoring import NetworkScorer
 from nolabel.methods.cotraining.selection import SelectedLabel
 from nolabel.methods.cotraining.self_training import Branch, cycle_folder, self_train
 from nolabel.methods.cotraining.settings import (
@@ -94,7 +96,7 @@ def run_pipeline(
     with stage_folder(out, config, inputs, config.baseline.fit.seed) as stage:
         score = None
         if validation is not None:
-            score = scorer(validation, pick_device(config.device))
+            score = NetworkScorer(validation, pick_device(config.device))
         run = _Run(config, stage.path, target, score, progress)
         data = prepare_source(
             source, target, stage.path, config.translation, _trainings(config), progress=progress
@@ -117,20 +119,19 @@ class _Run:
 
     def stages(self, source: SourceData) -> Path:
         config = self.config
-        first = self.first_stages(source, config.network, "", config.device)
-        if config.network_b is None:
-            baseline, networks, branch = first
-            # As published: branch A starts from the first cycle, branch B from the last one.
-            starts = [networks[0], networks[-1]]
-        else:
-            baseline, networks, branch = first
-            other = self.first_stages(source, config.network_b, "_b", config.device_b or config.device)
-            starts = [networks[-1], other[1][-1]]
+        devices = config.branch_devices()
+        first = {"A": partial(self.first_stages, source, config.network, "", devices[0])}
+        if config.network_b is not None:
+            first["B"] = partial(self.first_stages, source, config.network_b, "_b", devices[1])
+        done = list(side_by_side(first, parallel=config.parallel).values())
+        baseline, networks = done[0]
+        # As published, with one architecture: branch A starts from the first cycle, branch B from the last one.
+        starts = [networks[0], networks[-1]] if len(done) == 1 else [both[1][-1] for both in done]
         branches = [
-            replace(branch, start=starts[0]),
-            replace(branch, start=starts[1], device=config.device_b or config.device),
+            Branch(start, source, self.target, device, self.score, self.progress)
+            for start, device in zip(starts, devices, strict=True)
         ]
-        pairs = co_train(branches, self.out / "co_training", config.co_training)
+        pairs = co_train(branches, self.out / "co_training", config.co_training, parallel=config.parallel)
         labels = self.final_labels(pairs[-1])
         return train_final(
             baseline,
@@ -139,13 +140,14 @@ class _Run:
             self.out / "final",
             config.final,
             score=self.score,
+            device=config.device,
             progress=self.progress,
         )
 
     def first_stages(
         self, source: SourceData, network: NetworkConfig, suffix: str, device: str
-    ) -> tuple[Path, list[Path], Branch]:
-        """Train the baseline and run self-training; return the networks, and the branch they belong to."""
+    ) -> tuple[Path, list[Path]]:
+        """Train the baseline and run self-training; return the networks."""
         config = self.config
         baseline = train_baseline(
             source,
@@ -154,11 +156,11 @@ class _Run:
             network,
             size=config.self_training.labels.size,
             score=self.score,
+            device=device,
             progress=self.progress,
         )
         branch = Branch(baseline, source, self.target, device, self.score, self.progress)
-        networks = self_train(branch, self.out / f"self_training{suffix}", config.self_training)
-        return baseline, networks, branch
+        return baseline, self_train(branch, self.out / f"self_training{suffix}", config.self_training)
 
     def final_labels(self, networks: Sequence[Path]) -> list[SelectedLabel]:
         config = self.config
@@ -216,6 +218,7 @@ def train_baseline(
     *,
     size: InferenceSize | None = None,
     score: Score | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -228,6 +231,7 @@ def train_baseline(
         network: which network, and what it starts from.
         size: at what size the network will look at images.
         score: scores the network on labelled target images.
+        device: where to train.
         overwrite: start anew where a run with other settings was.
         progress: show progress on standard error.
     """
@@ -240,6 +244,7 @@ def train_baseline(
         config,
         inputs,
         score=score,
+        device=device,
         overwrite=overwrite,
         progress=progress,
     )
@@ -253,6 +258,7 @@ def train_final(
     config: MixedTrainingConfig,
     *,
     score: Score | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -265,6 +271,7 @@ def train_final(
         out: run folder.
         config: settings.
         score: scores the network on labelled target images.
+        device: where to train.
         overwrite: start anew where a run with other settings was.
         progress: show progress on standard error.
     """
@@ -276,6 +283,7 @@ def train_final(
         {"network": file_hash(start)},
         pseudo_labels=labels,
         score=score,
+        device=device,
         overwrite=overwrite,
         progress=progress,
     )

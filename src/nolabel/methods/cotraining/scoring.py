@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from nolabel.methods.cotraining.model_file import SegmentorModel
 from nolabel.methods.cotraining.segment import segment_batch
 from nolabel.metrics.semantic import SemanticQuality, SemanticScores
 
-__all__ = ["label_image", "score_network", "scorer"]
+__all__ = ["NetworkScorer", "label_image", "score_network"]
 
 
 def label_image(model: SegmentorModel, image: Tensor) -> Tensor:
@@ -35,15 +35,23 @@ def score_network(model: SegmentorModel, dataset: LabelledDataset) -> SemanticSc
     return scores
 
 
-def scorer(dataset: LabelledDataset, device: str = "cpu") -> Callable[[SegmentorModel], dict[str, float]]:
-    """Return a function that scores networks: ``miou``, ``accuracy``, and the IoU of every class, in [0, 1]."""
+@dataclass(frozen=True)
+class NetworkScorer:
+    """Scores networks: ``miou``, ``accuracy``, and the IoU of every class, in [0, 1]. It can travel to a process.
 
-    def score(model: SegmentorModel) -> dict[str, float]:
+    Attributes:
+        dataset: labelled images.
+        device: where networks that are on the CPU are taken to.
+    """
+
+    dataset: LabelledDataset
+    device: str = "cpu"
+
+    def __call__(self, model: SegmentorModel) -> dict[str, float]:
+        """Score one."""
         if model.device.type == "cpu":
-            model.network.to(device)
-        scores = score_network(model, dataset)
+            model.network.to(self.device)
+        scores = score_network(model, self.dataset)
         values = {"miou": scores.miou, "accuracy": scores.accuracy}
-        values |= {f"iou/{n}": float(v) for n, v in zip(dataset.space.names, scores.iou, strict=True)}
+        values |= {f"iou/{n}": float(v) for n, v in zip(self.dataset.space.names, scores.iou, strict=True)}
         return {name: float(value) for name, value in values.items() if not math.isnan(value)}
-
-    return score

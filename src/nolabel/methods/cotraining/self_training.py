@@ -24,6 +24,7 @@ from torch import Tensor
 
 from nolabel.data.domain_images import TargetImages
 from nolabel.data.files import read_json
+from nolabel.engine.devices import pick_device
 from nolabel.engine.seeding import seed_of
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
@@ -68,7 +69,7 @@ class Branch:
         start: file of the network that every cycle trains from (and that labels in the first cycle).
         source: labelled images.
         target: images without labels.
-        device: where images are labelled.
+        device: where its networks run and train.
         score: scores a network on labelled target images, for the record only.
         progress: show progress on standard error.
     """
@@ -79,6 +80,12 @@ class Branch:
     device: str = "auto"
     score: Score | None = None
     progress: bool = True
+
+    def scores(self, model: Path) -> dict[str, float]:
+        """Score a network, if labels are there for that."""
+        if self.score is None:
+            return {}
+        return self.score(load_model(model, device=pick_device(self.device)))
 
     def inputs(self) -> dict[str, str]:
         """Hashes of all of it, by name."""
@@ -169,7 +176,7 @@ def _cycle(
             "thresholds": labels.thresholds.tolist(),
             "chosen": len(new),
             "accumulated": len(selected),
-            "scores": {} if branch.score is None else branch.score(load_model(model)),
+            "scores": branch.scores(model),
         },
     )
 
@@ -236,6 +243,7 @@ def train_cycle(
         pseudo_labels=selected,
         thresholds=thresholds,
         score=branch.score if config.fit.validate_every else None,
+        device=branch.device,
         progress=branch.progress,
     )
 

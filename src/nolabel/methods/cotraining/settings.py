@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field
 
 from nolabel.config import Config
@@ -115,6 +116,9 @@ class MixedTrainingConfig(TrainingConfig):
     sure, a random half, those of ``mix_classes``, or none."""
     mix_classes: tuple[int, ...] = ()
     """Classes for ``mix: listed``."""
+    mix_ratio: tuple[int, int] | None = None
+    """Images of a batch that receive a paste: so many of the source, from targets, and so many of the targets, from the
+    source; by default no source image and every target."""
     merged: bool = False
     """Draw from source and target as from one data set, without a fixed number of each and without pasting."""
 
@@ -219,7 +223,7 @@ class PipelineConfig(Config):
 
     # What the data sets hold is compared, not where they lie.
     not_identity: ClassVar[frozenset[str]] = frozenset(
-        {"device", "device_b", "source", "target", "validation"}
+        {"device", "device_b", "parallel", "source", "target", "validation"}
     )
 
     space: str = "cityscapes_19"
@@ -250,9 +254,27 @@ class PipelineConfig(Config):
     )
     """The last training, from the baseline's weights."""
     device: str = "auto"
-    """Where images are labelled: auto, cpu, cuda, cuda:1, ..."""
+    """Where networks run and train: auto, cpu, cuda, cuda:1, ... (trainings on several devices: ``fit.devices``)."""
     device_b: str | None = None
-    """The same for branch B of co-training."""
+    """The same for branch B of co-training; that of A by default, or the second GPU where both run at once."""
+    parallel: bool = False
+    """The two branches of co-training at the same time, each in a process of its own; the results are the same."""
+
+    def with_branches(self, device_b: str | None, parallel: bool) -> Self:
+        """Return the settings with what a command says of the two branches, where it says something."""
+        changes = {"device_b": device_b or self.device_b, "parallel": parallel or self.parallel}
+        return self.model_copy(update=changes)
+
+    def branch_devices(self) -> tuple[str, str]:
+        """Return where branch A and branch B run."""
+        if (
+            self.device_b is None
+            and self.device == "auto"
+            and self.parallel
+            and torch.cuda.device_count() > 1
+        ):
+            return "cuda:0", "cuda:1"
+        return self.device, self.device_b or self.device
 
     def with_seed(self, seed: int) -> Self:
         """Return the settings with one seed for all stages."""

@@ -10,7 +10,7 @@ from nolabel.engine.devices import pick_device
 from nolabel.methods.cotraining.model_file import model_path
 from nolabel.methods.cotraining.opening import source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source
-from nolabel.methods.cotraining.scoring import scorer
+from nolabel.methods.cotraining.scoring import NetworkScorer
 from nolabel.methods.cotraining.self_training import Branch
 from nolabel.methods.cotraining.settings import PipelineConfig, TrainingConfig
 from nolabel.methods.cotraining.training import Score, SourceData
@@ -41,7 +41,7 @@ def open_stage_source(
 def stage_scorer(config: PipelineConfig) -> Score | None:
     """Return the function that scores networks, if labelled target images were given."""
     validation = validation_of(config)
-    return None if validation is None else scorer(validation, pick_device(config.device))
+    return None if validation is None else NetworkScorer(validation, pick_device(config.device))
 
 
 def open_branches(

@@ -112,6 +112,10 @@ class SegmentationTraining(TrainingTask):
         """Return the batches."""
         return self.batches
 
+    def sample_summary(self) -> str:
+        """Count images, for a sample is a whole batch."""
+        return self.batches.summary()
+
     def collate(self, samples: list[StepBatch]) -> StepBatch:
         """A sample is a whole batch already."""
         return samples[0]
@@ -125,7 +129,8 @@ class SegmentationTraining(TrainingTask):
         """Mix, predict, and return the loss of the hardest pixels."""
         images, labels = batch.source
         if batch.target is not None:
-            images, labels = mixed_batch(batch.source, batch.target, self._choice(batch.number))
+            ratio = self.config.mix_ratio if isinstance(self.config, MixedTrainingConfig) else None
+            images, labels = mixed_batch(batch.source, batch.target, self._choice(batch.number), ratio=ratio)
         size = (images.shape[-2], images.shape[-1])
         logits = enlarge(self.modules["network"](images), self.model.network.stride, size)
         loss = hard_pixel_cross_entropy(
@@ -168,6 +173,7 @@ def train_network(
     pseudo_labels: Sequence[SelectedLabel] = (),
     thresholds: Tensor | None = None,
     score: Score | None = None,
+    device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -182,6 +188,7 @@ def train_network(
         pseudo_labels: of the target, for a :class:`MixedTrainingConfig`.
         thresholds: (classes + 1,) for pasting classes on demand.
         score: scores the network (``fit.validate_every`` and at the end).
+        device: where to train, see :func:`nolabel.engine.fit.fit`.
         overwrite: start anew where a run with other settings was.
         progress: show progress on standard error.
 
@@ -201,7 +208,7 @@ def train_network(
     record = StageRecord(settings=config, inputs={**inputs, "source": source.images.identity})
     # A sample is a whole batch.
     loop = settings.model_copy(update={"batch_size": 1})
-    fit(task, loop, out, settings=record, overwrite=overwrite, progress=progress)
+    fit(task, loop, out, settings=record, device=device, overwrite=overwrite, progress=progress)
     shutil.rmtree(
         RunFolder(out).checkpoints, ignore_errors=True
     )  # the network is there; this is ten times larger

@@ -75,6 +75,11 @@ class StepBatches(Dataset[StepBatch]):
                 )
         self.drawn: Sequence[int] | None = None
         if config.rare_classes is not None:
+            if config.alternate_sources:
+                raise ConfigError(
+                    "rare_classes draws from all sources together, alternate_sources from each in turn",
+                    hint="choose one of them",
+                )
             if statistics is None:
                 raise DataError("drawing rare classes needs statistics of the source's labels")
             self.drawn = RareClassSampler(
@@ -87,6 +92,20 @@ class StepBatches(Dataset[StepBatch]):
 
     def __len__(self) -> int:
         return self.count
+
+    def summary(self) -> str:
+        """Return how many images a step takes of how many."""
+        size, source = self.config.fit.batch_size, len(self.source)
+        if self.merged:
+            return f"{size} of {source} source and {len(self.files)} target images together"
+        if not self.targets:
+            return f"{size} of {source} source images"
+        pasted = self.sources + self.targets - size
+        more = f" ({pasted} more to paste)" if pasted else ""
+        return (
+            f"{size - self.targets}{more} of {source} source images and "
+            f"{self.targets} of {len(self.files)} target images"
+        )
 
     def __getitem__(self, index: int) -> StepBatch:
         if self.merged:
@@ -150,7 +169,14 @@ def _shares(config: TrainingConfig) -> tuple[int, int]:
         raise ConfigError(
             f"targets={config.targets} is more than the {size} images of a batch", hint="raise fit.batch_size"
         )
-    return size if config.mix != "none" else size - config.targets, config.targets
+    shown = size - config.targets
+    receiving, pasted = config.mix_ratio or (0, config.targets)
+    if not (0 <= receiving <= shown and 0 <= pasted <= config.targets):
+        raise ConfigError(
+            f"mix_ratio={receiving, pasted}: a batch has {shown} source and {config.targets} target images",
+            hint="(source images, targets) of the batch that receive a paste",
+        )
+    return shown + (pasted if config.mix != "none" else 0), config.targets
 
 
 def _nth(seed: int, stream: str, position: int, count: int) -> int:
