@@ -28,6 +28,12 @@ def self_train(
     recipe: Recipe = None,
     seed: Seed = None,
     device: Device = "auto",
+    only_labels: Annotated[
+        bool,
+        typer.Option(
+            "--only-labels", help="Stop where the next cycle would train: pseudo-labels and no more."
+        ),
+    ] = False,
 ) -> None:
     """Let a network learn from its own surest labels, cycle after cycle (settings: self_training.*)."""
     from nolabel.methods.cotraining.opening import load_settings
@@ -38,7 +44,11 @@ def self_train(
         recipe, settings, source=source, target=target, validation=validate, seed=seed, device=device
     )
     (branch,) = open_branches(config, [config.self_training.training], out, [(start, config.device)])
-    networks = run(branch, out, config.self_training)
+    networks = run(branch, out, config.self_training, only_labels=only_labels)
+    if only_labels:
+        folder = out / f"cycle_{len(networks):02d}"
+        typer.echo(f"labels: {folder / 'pseudo_labels'}    chosen: {folder / 'selection'}")
+        return
     typer.echo(f"networks: {networks[0]} ... {networks[-1]}")
     typer.echo(
         f"next: nolabel cotrain co-train --a {networks[0].parent} --b {networks[-1].parent} --out co_training"

@@ -37,6 +37,15 @@ def evaluate(
         Path | None, typer.Option(help="Write results.json, scores.txt, classes.csv and pictures here.")
     ] = None,
     visualize: Annotated[str, typer.Option(metavar="N|all", help="Write pictures of so many images.")] = "0",
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="Write the network's predictions, too: labels, colours, confidence, ...", metavar="KIND,..."
+        ),
+    ] = None,
+    void_metric: Annotated[
+        bool, typer.Option("--void-metric", help="Also the mean with void as one more class.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Score a network, or predictions on disk, on labelled images: IoU of every class, and means by both rules.
@@ -46,6 +55,7 @@ def evaluate(
     predicted_ids_of=cityscapes, batch_size=4, max_side=1024, ...
     """
     from nolabel import api
+    from nolabel.cli.predicting import formats_of
     from nolabel.config import load_config
     from nolabel.errors import ConfigError
     from nolabel.methods.cotraining.evaluate import EvaluationConfig
@@ -65,13 +75,14 @@ def evaluate(
     if out is None and visualize != "0":
         raise ConfigError("pictures need a folder", hint="add --out FOLDER")
     given: dict[str, Any] = {"dataset": dataset, "split": split, "space": space, "labels": labels}
+    given["void_metric"] = void_metric or None
     config = load_config(
         EvaluationConfig, None, overrides or [], **{k: v for k, v in given.items() if v is not None}
     )
     predictor = predictions if model is None else api.load("cotrain", model, device=device).model
     count = None if visualize == "all" else int(visualize)
     assert predictor is not None
-    result = score(predictor, data, config, out=out, visualize=count)
+    result = score(predictor, data, config, out=out, visualize=count, save=formats_of(save) or ())
     typer.echo(result.table())
     if out is not None:
         typer.echo(f"results: {out / 'results.json'}")
@@ -81,13 +92,15 @@ def evaluate(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Run folder, model.safetensors or official model_final.pth.")],
-    sources: Annotated[list[Path], typer.Argument(help="Images, folders of images, videos.")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Images, folders of images, videos, lists of images (.txt).")
+    ],
     out: Annotated[Path, typer.Option(help="Where the results go; files of the same names are replaced.")],
     save: Annotated[
         str | None,
         typer.Option(
-            help="What to write, separated by commas: labels, colours, overlay, video, gallery. By default labels, "
-            "gallery, and overlay for images, video for videos.",
+            help="What to write, separated by commas: labels, colours, confidence, overlay, video, gallery. "
+            "By default labels, gallery, and overlay for images, video for videos.",
             metavar="KIND,...",
         ),
     ] = None,

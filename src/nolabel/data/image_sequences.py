@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from nolabel.data.folder import FolderImages
 from nolabel.data.opening import find_layout, open_images
+from nolabel.data.semantic_layouts import read_list
 from nolabel.data.video import VideoFrames
 from nolabel.errors import ConfigError
 from nolabel.structures import ImageSample
@@ -46,7 +47,7 @@ def open_sequences(sources: Sequence[str | Path]) -> list[ImageSequence]:
     """Open every source before any work is done, and give every image a name of its own.
 
     Args:
-        sources: images, folders of images, videos.
+        sources: images, folders of images, videos, text files with one image path a line.
 
     Raises:
         ConfigError: there are none.
@@ -62,6 +63,11 @@ def open_sequences(sources: Sequence[str | Path]) -> list[ImageSequence]:
             sequences += _folders(root, FolderImages([path.resolve() for path in paths]))
             continue
         for path in paths:
+            if _is_list(path):
+                listed = FolderImages([image.resolve() for image in read_list(path)])
+                root = Path(os.path.commonpath([image.parent for image in listed.paths]))
+                sequences += _folders(root, listed)
+                continue
             images = open_images(path)
             if isinstance(images, VideoFrames):
                 names = images.names
@@ -74,7 +80,11 @@ def open_sequences(sources: Sequence[str | Path]) -> list[ImageSequence]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.is_file() and find_layout(path) == "images"
+    return not _is_list(path) and path.is_file() and find_layout(path) == "images"
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and path.is_file()
 
 
 def _folders(root: Path, images: FolderImages) -> list[ImageSequence]:

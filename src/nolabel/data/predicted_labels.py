@@ -52,6 +52,11 @@ class PredictedLabels:
         self._index = NameIndex(self._files)
 
     @property
+    def names(self) -> list[str]:
+        """What :meth:`read` finds: the names of the files without their endings."""
+        return list(self._files)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What results say of where the predictions came from."""
         return {"source": "label maps", "folder": self.folder.resolve().name, "predictions": len(self._files)}

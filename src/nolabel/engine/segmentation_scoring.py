@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ class NetworkLabels:
         wanted: the classes to score; labels that have no class there become void.
         facts: for the results.
         max_side: larger images are scaled down to this longer side for the network.
+        keep: called with every sample and its result in the given space: writes it, say.
 
     Raises:
         ConfigError: nothing leads from one space to the other.
@@ -58,14 +59,20 @@ class NetworkLabels:
         facts: dict[str, Any],
         *,
         max_side: int | None = None,
+        keep: Callable[[LabelledSample, SemanticMap], object] | None = None,
     ) -> None:
+        self.keep = keep
         self._predict, self.facts, self._options = predict, facts, PredictionOptions(max_side=max_side)
         self._table = torch.from_numpy(space_map(given, wanted).copy())
 
     def predict(self, samples: Sequence[LabelledSample]) -> list[Tensor]:
         """Predict samples of one size together."""
         images = [torch.as_tensor(sample["image"]) for sample in samples]
-        return [self._table[result.labels] for result in self._predict(images, self._options)]
+        results = self._predict(images, self._options)
+        if self.keep is not None:
+            for sample, result in zip(samples, results, strict=True):
+                self.keep(sample, result)
+        return [self._table[result.labels] for result in results]
 
 
 class LabelFiles:
@@ -136,7 +143,12 @@ class SegmentationResult:
 
 
 def score_segmentation(
-    source: SegmentationSource, dataset: LabelledDataset, *, batch_size: int = 1, progress: bool = True
+    source: SegmentationSource,
+    dataset: LabelledDataset,
+    *,
+    batch_size: int = 1,
+    void_is_class: bool = False,
+    progress: bool = True,
 ) -> SegmentationResult:
     """Compare predictions with labels; one batch is in memory.
 
@@ -144,20 +156,21 @@ def score_segmentation(
         source: of the predictions.
         dataset: images with labels.
         batch_size: images of one size that are predicted together.
+        void_is_class: count true pixels of the label after the last class, too.
         progress: show progress.
 
     Raises:
         DataError: no image could be scored.
     """
     classes = dataset.space.num_classes
-    confusion = torch.zeros(classes, classes + 1, dtype=torch.int64)
+    confusion = torch.zeros(classes + 1, classes + 1, dtype=torch.int64)
     failed: list[tuple[str, str]] = []
     count, began = 0, time.monotonic()
     with Progress("evaluate", len(dataset), unit="images", enabled=progress) as line:
         for batch in equal_batches(_samples(dataset, failed), batch_size):
             for sample, labels in _predicted(source, [sample for sample, _ in batch], failed):
                 target = torch.as_tensor(sample["semantic"])
-                confusion += confusion_matrix(labels, target.to(labels.device), classes, classes).cpu()
+                confusion += confusion_matrix(labels, target.to(labels.device), classes + 1, classes).cpu()
                 count += 1
             line.advance(count + len(failed) - line.count, f"{len(failed)} failed" if failed else None)
     if not count:
@@ -166,7 +179,8 @@ def score_segmentation(
             hint="`nolabel doctor` checks a data set",
         )
     name = f"{dataset.root.resolve().name}/{dataset.split}".rstrip("/")
-    scores = SegmentationScores(dataset.space, confusion.numpy())
+    table = confusion.numpy()
+    scores = SegmentationScores(dataset.space, table[:classes], table[classes] if void_is_class else None)
     return SegmentationResult(scores, name, count, source.facts, tuple(failed), time.monotonic() - began)
 
 

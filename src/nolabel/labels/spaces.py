@@ -59,6 +59,7 @@ CAMVID_MEMBERS = {member: name for name, member in CAMVID_TO_CITYSCAPES.items()}
     "tunnel": "building",
     "wall": "building",
     "parking": "pavement",
+    "polegroup": "pole",
     "terrain": "tree",
     "traffic light": "sign/symbol",
     "truck": "car",

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from nolabel.labels import CITYSCAPES_19, LabelSpace
 from nolabel.metrics.matching import Counts
-from nolabel.metrics.protocols import CITYSCAPES_SUBSETS
+from nolabel.metrics.protocols import CITYSCAPES_SUBSETS, CoTrainingScores, cotraining_scores
 from nolabel.metrics.semantic import SemanticScores, VoidPredictions, semantic_scores
 
 __all__ = ["RULES", "SegmentationScores", "class_subsets"]
@@ -39,10 +41,12 @@ class SegmentationScores:
     Attributes:
         space: the classes.
         confusion: (C, C + 1) pixels: rows true, columns predicted, the last one void predictions.
+        true_void: (C + 1,) pixels that are void by their labels, where void is scored as a class of its own.
     """
 
     space: LabelSpace
     confusion: Counts
+    true_void: Counts | None = None
 
     @cached_property
     def by_rule(self) -> dict[str, SemanticScores]:
@@ -62,6 +66,13 @@ class SegmentationScores:
     def miou(self) -> float:
         """The mean over all classes by the standard definition."""
         return self.standard.miou
+
+    @cached_property
+    def with_void(self) -> CoTrainingScores | None:
+        """Scores with void as one more class (the original's ``--void-metric``, without its NaN), in percent."""
+        if self.true_void is None:
+            return None
+        return cotraining_scores(np.vstack([self.confusion, self.true_void]), void_is_class=True)
 
     def values(self) -> dict[str, float]:
         """Return the numbers that are logged: of the standard definition, with the IoU of every class."""
@@ -98,6 +109,8 @@ class SegmentationScores:
         lines.append(
             f"{'pixel accuracy':<18}" + "".join(f"{_percent(s.accuracy):>12}" for s in self.by_rule.values())
         )
+        if self.with_void is not None:
+            lines.append(f"mIoU with void as a class: {self.with_void.miou:.2f}")
         void = int(self.confusion[:, -1].sum())
         if void:
             share = void / max(1, int(self.confusion.sum()))
@@ -143,6 +156,16 @@ class SegmentationScores:
                 for row in self.rows()
             ],
             "confusion": self.confusion.tolist(),
+            **self._void_record(),
+        }
+
+    def _void_record(self) -> dict[str, Any]:
+        if self.with_void is None or self.true_void is None:
+            return {}
+        miou, accuracy = self.with_void.miou / 100, self.with_void.pixel_accuracy / 100
+        return {
+            "void_as_class": {"miou": _or_none(miou), "pixel_accuracy": _or_none(accuracy)},
+            "true_void": self.true_void.tolist(),
         }
 
 

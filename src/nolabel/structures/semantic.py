@@ -25,6 +25,7 @@ class SemanticMap(Result):
     Args:
         labels: (H, W) integers of ``space``, 255 void; stored as int64.
         space: what the labels mean.
+        confidence: (H, W) float in 0..1, probability of each pixel's label, from networks that say it.
 
     Raises:
         DataError: another shape, not integers, or labels outside the space.
@@ -32,6 +33,7 @@ class SemanticMap(Result):
 
     labels: Tensor
     space: LabelSpace
+    confidence: Tensor | None = None
 
     def __post_init__(self) -> None:
         labels = integer_map(self.labels, "labels")

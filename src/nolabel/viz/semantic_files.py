@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from nolabel.errors import ConfigError
 from nolabel.labels import LabelSpace
 from nolabel.structures import SemanticMap
 from nolabel.structures.files import write_png
@@ -19,6 +21,7 @@ __all__ = ["SEMANTIC_FORMATS", "SemanticFiles"]
 SEMANTIC_FORMATS: dict[str, str] = {
     "labels": "<name>_semantic.png: 8 bit, value = class (trainIds for Cityscapes' 19), 255 void, with palette",
     "colours": "colours/<name>.png: the colours of the classes, void black",
+    "confidence": "confidence/<name>.png: 8 bit, value = probability of the pixel's class in percent",
     "overlay": "overlay/<name>.jpg: the classes over the image",
     "video": "<sequence>.mp4: the overlays as a video",
     "gallery": "index.html: one page to look through, complete in itself",
@@ -57,6 +60,12 @@ class SemanticFiles(ResultFiles[SemanticMap]):
         if "colours" in chosen:
             write_png(self.out / "colours" / f"{name}.png", result.colours())
             self.written["colours"] += 1
+        if "confidence" in chosen:
+            if result.confidence is None:
+                raise ConfigError("these results come without confidences", hint="leave confidence out")
+            percent = (100 * result.confidence).round().to(torch.uint8).numpy()
+            write_png(self.out / "confidence" / f"{name}.png", percent)
+            self.written["confidence"] += 1
         self._count(result.labels)
 
     def _picture(self, result: SemanticMap, image: Tensor | None) -> Picture:

@@ -160,3 +160,34 @@ def test_classes_that_nowhere_occur_are_left_out():
     scores = SegmentationScores(CAMVID_11, confusion)
     assert scores.miou == 0.5 and scores.by_rule["cotraining"].miou == 1
     assert scores.record()["classes"][2]["iou"] is None and "50.00 %" in scores.text()
+
+
+def test_void_as_a_class_is_the_original_void_metric(tmp_path):
+    """19 in a list's label maps is void and counts; 255 has no label at all."""
+    root = labelled(tmp_path / "data")
+    generator = torch.Generator().manual_seed(5)
+    confusion = np.zeros((256, 20), np.int64)
+    for path in sorted((root / "labels").glob("*.png")):
+        truth = np.array(Image.open(path))
+        truth[(torch.rand(SIZE, generator=generator) < 0.2).numpy()] = 19
+        write_png(path, truth)
+        predicted = wrong_in_part(truth, 3)
+        np.add.at(confusion, (truth, predicted), 1)
+        as_train_ids(tmp_path / "found", path.stem, predicted)
+    expected = cotraining_scores(confusion[:20], void_is_class=True)
+    for name in ("images", "labels"):
+        lines = [str(path) for path in sorted((root / name).glob("*.png"))]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    config = EvaluationConfig(void_metric=True, labels=tmp_path / "labels.txt")
+    result = evaluate(tmp_path / "found", tmp_path / "images.txt", config, progress=False)
+    assert result.scores.with_void.miou == pytest.approx(expected.miou)
+    assert f"void as a class: {expected.miou:.2f}" in result.table()
+    plain = evaluate(
+        tmp_path / "found",
+        tmp_path / "images.txt",
+        config.model_copy(update={"void_metric": False}),
+        progress=False,
+    )
+    assert (
+        plain.scores.confusion.tolist() == result.scores.confusion.tolist() and plain.scores.with_void is None
+    )

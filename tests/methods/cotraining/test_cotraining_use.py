@@ -101,3 +101,47 @@ def test_commands(run: Path, camvid: Path, tmp_path: Path) -> None:
 def test_there_are_no_embedded_weights() -> None:
     with pytest.raises(WeightsError, match="embedded"):
         nolabel.load("cotrain")
+
+
+def test_confidences_and_saved_predictions(run: Path, camvid: Path, tmp_path: Path) -> None:
+    images = camvid / "images" / "val" / "0016E5"
+    one = nolabel.load("cotrain", run, device="cpu")(images / "0.png")
+    assert one.confidence is not None and one.confidence.shape == one.labels.shape
+    assert float(one.confidence.min()) >= 1 / 12 and float(one.confidence.max()) <= 1
+    (tmp_path / "list.txt").write_text(f"{images / '0.png'}\n{images / '2.png'}\n")
+    words = [
+        "predict",
+        str(run),
+        str(tmp_path / "list.txt"),
+        "--out",
+        str(tmp_path / "p"),
+        "--save",
+        "labels,confidence",
+    ]
+    result = runner.invoke(app, ["cotrain", *words, "--device", "cpu"], catch_exceptions=False)
+    assert result.exit_code == 0 and "2 confidence" in result.output
+    percent = np.array(Image.open(tmp_path / "p/confidence/0.png"))
+    assert np.abs(percent - 100 * one.confidence.numpy()).max() <= 0.5 + 1e-3
+    words = [
+        "evaluate",
+        str(run),
+        "--data",
+        str(camvid),
+        "--out",
+        str(tmp_path / "e"),
+        "--save",
+        "labels,colours,confidence",
+    ]
+    result = runner.invoke(
+        app, ["cotrain", *words, "--void-metric", "--device", "cpu"], catch_exceptions=False
+    )
+    assert result.exit_code == 0 and "void as a class" in result.output
+    saved = tmp_path / "e" / "predictions"
+    assert len(list(saved.glob("*_semantic.png"))) == len(list((saved / "confidence").glob("*.png"))) == 3
+    # The predictions on disk have the same score.
+    words = ["evaluate", "--predictions", str(saved), "--data", str(camvid), "--out", str(tmp_path / "f")]
+    assert runner.invoke(app, ["cotrain", *words], catch_exceptions=False).exit_code == 0
+    first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in "ef")
+    assert first["confusion"] == second["confusion"] and "void_as_class" not in second
+    with pytest.raises(ConfigError, match="saved"):
+        runner.invoke(app, ["cotrain", *words, "--save", "labels"], catch_exceptions=False)

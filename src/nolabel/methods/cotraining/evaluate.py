@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import torch
 from nolabel import viz
 from nolabel.config import Config
 from nolabel.data import LabelledDataset, open_labels
+from nolabel.data.labelled import identity_table
 from nolabel.data.predicted_labels import PredictedLabels
 from nolabel.engine.segmentation_scoring import (
     LabelFiles,
@@ -21,10 +25,11 @@ from nolabel.engine.segmentation_scoring import (
     score_segmentation,
 )
 from nolabel.errors import ConfigError, DataError
-from nolabel.labels import CITYSCAPES_19, CITYSCAPES_27, LabelSpace
+from nolabel.labels import CITYSCAPES_19, CITYSCAPES_27, VOID, LabelSpace
 from nolabel.methods.cotraining.model_file import SegmentorModel
 from nolabel.methods.cotraining.segment import segment_batch
 from nolabel.structures.files import write_png
+from nolabel.viz.semantic_files import SemanticFiles
 
 __all__ = ["EvaluationConfig", "evaluate"]
 
@@ -46,6 +51,8 @@ class EvaluationConfig(Config):
     """Own folders: data set whose raw ids the labels hold."""
     predicted_ids_of: str | None = None
     """Folders of predictions: data set whose raw ids they hold; classes of the space by default."""
+    void_metric: bool = False
+    """Also the mean with void as a class (the original's --void-metric): true void counts, 255 does not."""
     batch_size: int = 1
     """Images of one size predicted together."""
     max_side: int | None = None
@@ -59,6 +66,7 @@ def evaluate(
     *,
     out: Path | None = None,
     visualize: int | None = 0,
+    save: Sequence[str] = (),
     progress: bool = True,
 ) -> SegmentationResult:
     """Score a network, or a folder of predictions as PNGs, on labelled images.
@@ -69,10 +77,12 @@ def evaluate(
         config: which part of them, and the classes.
         out: folder for ``results.json``, ``scores.txt``, ``classes.csv`` and pictures; nothing is written without it.
         visualize: pictures of so many images, evenly spread (``None``: all): image, prediction, truth and errors.
+        save: what to write of every prediction of a network to ``out/predictions``
+            (:data:`nolabel.viz.semantic_files.SEMANTIC_FORMATS`).
         progress: show progress.
 
     Raises:
-        ConfigError: settings that do not fit the data or the predictions.
+        ConfigError: settings that do not fit the data or the predictions, or nothing to save predictions in.
         DataError: the data set or the predictions are missing, or no image could be scored.
     """
     config = config or EvaluationConfig()
@@ -91,13 +101,54 @@ def evaluate(
     else:
         files = PredictedLabels(predictor, dataset.space, raw_ids_of=config.predicted_ids_of)
         source = LabelFiles(files)
-    result = score_segmentation(source, dataset, batch_size=config.batch_size, progress=progress)
+    with _kept(source, predictor, out, save, len(dataset)):
+        result = score_segmentation(
+            source,
+            _void_as_class(dataset) if config.void_metric else dataset,
+            batch_size=config.batch_size,
+            void_is_class=config.void_metric,
+            progress=progress,
+        )
     if out is not None:
         settings = {"settings": config.model_dump(mode="json")}
         _write_pictures(source, dataset, out, len(dataset) if visualize is None else visualize)
         viz.write_segmentation_scores(
             result.scores, out, title=result.title, facts={**result.record(), **settings}
         )
+    return result
+
+
+@contextmanager
+def _kept(
+    source: SegmentationSource,
+    predictor: SegmentorModel | str | Path,
+    out: Path | None,
+    save: Sequence[str],
+    total: int,
+) -> Iterator[None]:
+    """Write what the network predicts while it is scored."""
+    if not save:
+        yield
+        return
+    if not isinstance(source, NetworkLabels) or not isinstance(predictor, SegmentorModel) or out is None:
+        raise ConfigError(
+            "only a network's predictions are saved, to the folder of the results", hint="give both"
+        )
+    with SemanticFiles(out / "predictions", predictor.space, save, total=total) as files:
+        source.keep = lambda sample, result: files.add(sample["name"], result, sample["image"])
+        yield
+    source.keep = None
+
+
+def _void_as_class(dataset: LabelledDataset) -> LabelledDataset:
+    """Give void labels the id after the last class; 255, no label at all, stays what it is."""
+    classes, result = dataset.space.num_classes, copy.copy(dataset)
+    table = dataset.table.copy()
+    if np.array_equal(table[:256], identity_table(dataset.space)):
+        table[classes] = classes  # train ids: nothing else is void
+    else:
+        table[(table == VOID) & (np.arange(len(table)) != VOID)] = classes
+    result.table = table
     return result
 
 

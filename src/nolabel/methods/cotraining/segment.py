@@ -29,7 +29,8 @@ def segment_stream(
         options: batches and sizes, see :func:`~nolabel.engine.predicting.predict_each`.
 
     Yields:
-        The classes of every image, in order, at its own size; 255 where void has the largest logit.
+        The classes of every image, in order, at its own size; 255 where void has the largest logit; with the softmax of
+        the largest logit as confidence.
     """
     return predict_each(partial(segment_batch, model), images, options or PredictionOptions())
 
@@ -47,5 +48,9 @@ def segment_batch(
         # In bytes, as the network saw its training images.
         resized = [resize_image(to_bytes(image).cpu(), inner) for image in images]
         batch = limited(torch.stack(resized).to(model.device).float() / 255, options.max_side)
-        labels = predict(model.network, batch, options.output_size or size).labels
-    return [SemanticMap(one, model.space) for one in void_as_255(labels, model.space.num_classes).cpu()]
+        found = predict(model.network, batch, options.output_size or size)
+    labels = void_as_255(found.labels, model.space.num_classes).cpu()
+    return [
+        SemanticMap(one, model.space, confidence)
+        for one, confidence in zip(labels, found.confidence.float().cpu(), strict=True)
+    ]

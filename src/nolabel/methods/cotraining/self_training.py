@@ -57,7 +57,7 @@ __all__ = [
     "train_cycle",
 ]
 
-CYCLE_FILE = "cycle.json"
+CYCLE_FILE, LABELLED_FILE, FIRST_SCORES = "cycle.json", "labelled.json", "first_scores.json"
 Portion = float | list[float]
 
 
@@ -96,13 +96,16 @@ class Branch:
         }
 
 
-def self_train(branch: Branch, out: Path, config: SelfTrainingConfig) -> list[Path]:
+def self_train(
+    branch: Branch, out: Path, config: SelfTrainingConfig, *, only_labels: bool = False
+) -> list[Path]:
     """Run all cycles, or what is left of them.
 
     Args:
         branch: network and data.
         out: the stage's folder.
         config: settings.
+        only_labels: stop where the next cycle would train; its pseudo-labels and their selection are there then.
 
     Returns:
         The network's file of every cycle.
@@ -119,7 +122,13 @@ def self_train(branch: Branch, out: Path, config: SelfTrainingConfig) -> list[Pa
             if cycle_record(folder) is None:
                 if branch.progress:
                     print(f"self-training: cycle {cycle + 1} of {config.cycles}", file=sys.stderr)
-                _cycle(branch, folder, config, cycle, portion, networks, selected)
+                selected, thresholds = _label_cycle(
+                    branch, folder, config, cycle, portion, networks, selected
+                )
+                if only_labels:
+                    return networks
+                start = branch.start if config.scratch or not networks else networks[-1]
+                _train_cycle(branch, start, folder, config, cycle, portion, selected, thresholds)
             networks.append(folder / "training" / "model.safetensors")
             selected = read_selection(folder / "accumulated")
         if stage.result is None:
@@ -127,7 +136,7 @@ def self_train(branch: Branch, out: Path, config: SelfTrainingConfig) -> list[Pa
     return networks
 
 
-def _cycle(
+def _label_cycle(
     branch: Branch,
     folder: Path,
     config: SelfTrainingConfig,
@@ -135,11 +144,12 @@ def _cycle(
     portion: Portion,
     networks: Sequence[Path],
     selected: list[SelectedLabel],
-) -> None:
+) -> tuple[list[SelectedLabel], Tensor]:
+    """Make the labels of a cycle; return what it trains on, and its thresholds."""
     settings = config.labels
     subset_seed = cycle_seed(config.training.fit.seed, cycle, "self_training")
     names = draw_images(branch.target, settings, subset_seed)
-    labeller = _labeller(branch, config, networks)
+    labeller = _labeller(branch, folder.parent, config, networks)
     facts = {"cycle": cycle, "seed": subset_seed}
     labels = make_label_set(
         labeller,
@@ -158,10 +168,23 @@ def _cycle(
     compat = settings.reference_compat
     selected = accumulate(selected, new, settings.accumulation, config.sorting, reference_compat=compat)
     write_selection(folder / "selection", selected)
-    start = branch.start if config.scratch or not networks else networks[-1]
-    model = train_cycle(
-        branch, start, folder / "training", config.training, cycle, selected, labels.thresholds
-    )
+    write_json(folder / LABELLED_FILE, {**facts, "labeller": str(labeller), "chosen": len(new)})
+    return selected, labels.thresholds
+
+
+def _train_cycle(
+    branch: Branch,
+    start: Path,
+    folder: Path,
+    config: SelfTrainingConfig,
+    cycle: int,
+    portion: Portion,
+    selected: list[SelectedLabel],
+    thresholds: Tensor,
+) -> None:
+    """Train on the labels of a cycle, make labels anew with the result, and book the cycle as done."""
+    settings = config.labels
+    model = train_cycle(branch, start, folder / "training", config.training, cycle, selected, thresholds)
     if cycle < settings.recompute_cycles:
         selected = recompute(
             branch, model, folder / "recomputed", settings, portion, cycle, selected, config.sorting
@@ -170,27 +193,28 @@ def _cycle(
     write_json(
         folder / CYCLE_FILE,
         {
-            **facts,
+            **read_json(folder / LABELLED_FILE),
             "portion": portion,
-            "labeller": str(labeller),
-            "thresholds": labels.thresholds.tolist(),
-            "chosen": len(new),
+            "thresholds": thresholds.tolist(),
             "accumulated": len(selected),
             "scores": branch.scores(model),
         },
     )
 
 
-def _labeller(branch: Branch, config: SelfTrainingConfig, networks: Sequence[Path]) -> Path:
+def _labeller(branch: Branch, stage: Path, config: SelfTrainingConfig, networks: Sequence[Path]) -> Path:
     """Return the network that labels a cycle's images."""
-    if not networks:
-        return config.labeller or branch.start
-    if not config.renew:
-        return config.labeller or branch.start
+    first = config.labeller or branch.start
+    if not (networks and config.renew):
+        return first
     if not config.best:
         return networks[-1]
-    records = [cycle_record(path.parent.parent) or {} for path in networks]
-    scores = [record.get("scores", {}).get("miou") for record in records]
+    if not (stage / FIRST_SCORES).is_file():
+        write_json(stage / FIRST_SCORES, branch.scores(first))
+    networks = [first, *networks]
+    records = [read_json(stage / FIRST_SCORES)]
+    records += [(cycle_record(path.parent.parent) or {}).get("scores", {}) for path in networks[1:]]
+    scores = [record.get("miou") for record in records]
     if None in scores:
         raise ConfigError(
             "best: true takes the network with the best score on target labels",

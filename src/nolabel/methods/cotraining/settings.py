@@ -174,7 +174,8 @@ class SelfTrainingConfig(Config):
     renew: bool = True
     """Labels come from the newest network; False: always from the first one."""
     best: bool = False
-    """Labels come from the network with the best score so far. This uses target labels: for studies only."""
+    """Labels come from the network with the best score so far, the first one included. This uses target labels: for
+    studies only."""
     labeller: Path | None = None
     """Another network for the first cycle's labels."""
 
