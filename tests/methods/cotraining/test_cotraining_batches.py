@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from nolabel.data.domain_images import DataPart, SourceImages, open_source
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.batches import mixed_batch
-from nolabel.methods.cotraining.domains import SourceImages, open_source
 from nolabel.methods.cotraining.selection import SelectedLabel
-from nolabel.methods.cotraining.settings import DataPart, MixedTrainingConfig
+from nolabel.methods.cotraining.settings import MixedTrainingConfig
 from nolabel.methods.cotraining.training_data import StepBatches
 from tests.methods.cotraining.micro_world import CHANGES, SPACE, write_domain
 
