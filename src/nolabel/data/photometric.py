@@ -100,18 +100,17 @@ def gaussian_blur(images: Tensor, sigma: Tensor, *, reference_compat: bool = Fal
     Returns:
         (B, C, H, W) of the images' type.
     """
-    batch, channels, height, width = images.shape
-    sigma = sigma.to(images.device, torch.float32)
-    if reference_compat:
-        rows, columns = (reference_kernel_size(side) // 2 for side in (height, width))
-    else:
-        reach = math.ceil(REACH * float(sigma.max()))
-        rows, columns = min(reach, height - 1), min(reach, width - 1)
-    padded = F.pad(images.float(), (columns, columns, rows, rows), mode="reflect").flatten(0, 1)[None]
-    down, across = (_taps(sigma, half).repeat_interleave(channels, 0)[:, None] for half in (rows, columns))
-    blurred = F.conv2d(padded, down[..., None], groups=batch * channels)
-    blurred = F.conv2d(blurred, across[..., None, :], groups=batch * channels)
-    return blurred.view(images.shape).to(images.dtype)
+    sides = images.shape[-2:]
+    blurred = []
+    # One image at a time: kernels differ in length, and what one image needs stays in the processor's cache.
+    for image, width in zip(images.float(), sigma.tolist(), strict=True):
+        if reference_compat:
+            rows, columns = (reference_kernel_size(side) // 2 for side in sides)
+        else:
+            rows, columns = (min(math.ceil(REACH * width), side - 1) for side in sides)
+        padded = F.pad(image[None], (columns, columns, rows, rows), mode="reflect")[0]
+        blurred.append(_smooth(_smooth(padded, width, rows, -2), width, columns, -1))
+    return torch.stack(blurred).to(images.dtype)
 
 
 def reference_kernel_size(length: int) -> int:
@@ -120,10 +119,16 @@ def reference_kernel_size(length: int) -> int:
     return math.floor(tenth - 0.5 + tenth % 2)
 
 
-def _taps(sigma: Tensor, half: int) -> Tensor:
-    """(B, 2 half + 1) weights that sum to one."""
-    distance = torch.arange(-half, half + 1, device=sigma.device, dtype=torch.float32)
-    return torch.softmax(-(distance**2) / (2 * sigma[:, None] ** 2), dim=1)
+def _smooth(padded: Tensor, sigma: float, half: int, axis: int) -> Tensor:
+    """Sum 2 half + 1 shifted maps with Gaussian weights: several times faster than a convolution with few channels."""
+    distance = torch.arange(-half, half + 1, dtype=torch.float64)
+    weights = torch.softmax(-(distance**2) / (2 * sigma**2), dim=0)[half:].tolist()
+    length = padded.shape[axis] - 2 * half
+    total = padded.narrow(axis, half, length) * weights[0]
+    for shift, weight in enumerate(weights[1:], start=1):
+        both = padded.narrow(axis, half - shift, length) + padded.narrow(axis, half + shift, length)
+        total.add_(both, alpha=weight)
+    return total
 
 
 def _brightness(images: Tensor, factor: Tensor, convention: JitterConvention) -> Tensor:
