@@ -261,6 +261,11 @@ def test_windows_cut_the_source_to_the_target():
     assert torch.equal(mixed.on_source.flow[1], large.flow[1, ..., 3:7, 6:12])
 
 
+def test_windows_larger_than_the_frames_are_named():
+    with pytest.raises(ConfigError, match="does not fit"):
+        draw_windows(torch.Generator(), 1, SIZE, WindowConfig(size=(9, 6)))
+
+
 def test_sizes_that_do_not_fit_are_named():
     clip = random_clip(0, teacher=True)
     other = random_clip(0, batch=1, teacher=True)

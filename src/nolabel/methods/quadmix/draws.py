@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nolabel.data.mixing import first_present, listed_classes, present_classes, random_half
+from nolabel.errors import ConfigError
 from nolabel.labels import VOID
 from nolabel.methods.quadmix.mixing_config import QuadMixConfig, WindowConfig
 
@@ -142,11 +143,22 @@ def choose_mixed_classes(labels: Tensor, keys: Tensor, *, reference_compat: bool
 def draw_windows(
     generator: torch.Generator, batch: int, size: tuple[int, int], window: WindowConfig
 ) -> Tensor:
-    """Draw (B, 2) first rows and columns of windows in frames of a size (height, width)."""
+    """Draw (B, 2) first rows and columns of windows in frames of a size (height, width).
+
+    Raises:
+        ConfigError: no window fits into the frames.
+    """
     corners = []
     for length, cut, limits in zip(size, window.size, (window.rows, window.columns), strict=True):
         low, high = limits or (0, length - cut)
-        corners.append(torch.randint(low, min(high, length - cut) + 1, (batch,), generator=generator))
+        high = min(high, length - cut)
+        if high < low:
+            raise ConfigError(
+                f"a window of {window.size[0]}x{window.size[1]} that starts at {low} or later does not fit into "
+                f"frames of {size[0]}x{size[1]}",
+                hint="make the window smaller or the frames larger",
+            )
+        corners.append(torch.randint(low, high + 1, (batch,), generator=generator))
     return torch.stack(corners, 1)
 
 
