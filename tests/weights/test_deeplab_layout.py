@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from nolabel.engine.segmentation_networks import build_network, load_backbone, load_network_state
 from nolabel.errors import WeightsError
-from nolabel.methods.cotraining.network import build_network, load_backbone, load_network_state
 from nolabel.models.segmentation import build_segmentor
 from nolabel.weights.layouts import deeplab_v3_plus
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from nolabel.weights.checkpoint import Checkpoint, load_checkpoint, select_part
+from nolabel.weights.checkpoint import Checkpoint, Part, load_checkpoint, select_part
 from nolabel.weights.convert import convert, file_hash, save_safetensors
 from nolabel.weights.registry import REGISTRY, WeightsEntry, find_weights, weights_folders
 
 __all__ = [
     "REGISTRY",
     "Checkpoint",
+    "Part",
     "WeightsEntry",
     "convert",
     "file_hash",

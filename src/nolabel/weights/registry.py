@@ -58,6 +58,7 @@ _DEPTHG = (
     "Sick et al., Unsupervised Semantic Segmentation Through Depth-Guided Feature Correlation, CVPR 2024"
 )
 _SEGFORMER = "Xie et al., SegFormer, NeurIPS 2021"
+_MMSEG = "MMSegmentation: OpenMMLab Semantic Segmentation Toolbox and Benchmark, 2020"
 _TPS = "Xing et al., Domain Adaptive Video Segmentation via Temporal Pseudo Supervision, ECCV 2022"
 
 _PAGE = "https://github.com"
@@ -128,7 +129,8 @@ _ENTRIES = (
         _page(f"tps_{s}", f"tps_{s}2city_pretrained.pth", "xing0047/TPS", "udass_video_tps", _TPS)
         for s in ("viper", "syn")
     ),
-    _page("mit_b5", "mit_b5.pth", "NVlabs/SegFormer", "mit_b5", _SEGFORMER),
+    *(_page(f"mit_b{n}", f"mit_b{n}.pth", "NVlabs/SegFormer", f"mit_b{n}", _SEGFORMER) for n in range(6)),
+    _page("resnet101_v1c", "resnet101_v1c.pth", "open-mmlab/mmcv", "resnet101_v1c", _MMSEG, "Apache-2.0"),
     # Co-Training
     _page(
         "cotraining",

@@ -1,7 +1,7 @@
 """What a segmentation network is on disk: tensors and a card, so that prediction needs nothing else.
 
 The card of ``model.safetensors`` holds the architecture with its options, the label space, and the size at which the
-network looks at images. Official checkpoints (DeepLabV3+, 688 tensors) need no card.
+network looks at images. Official checkpoints (DeepLabV3+, 688 tensors; HRDA, DAFormer) need no card.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nolabel.engine.segmentation_networks import OFFICIAL_MARK, load_network_state
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CITYSCAPES_19, LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
-from nolabel.methods.cotraining.network import OFFICIAL_MARK, load_network_state
 from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.models.segmentation import Segmentor, build_segmentor
-from nolabel.weights import find_weights, load_checkpoint, save_safetensors
+from nolabel.weights import find_weights, load_checkpoint, save_safetensors, select_part
+from nolabel.weights.layouts import mmseg
+from nolabel.weights.layouts.mmseg import OfficialNetwork
 
 __all__ = [
     "CARD_KIND",
@@ -123,8 +125,9 @@ def load_model(
     """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
 
     Args:
-        path: run folder (of a stage, or of all of them), ``model.safetensors``, official ``model_final.pth`` or what
-            ``nolabel convert`` made of it, or the name of a registered file.
+        path: run folder (of a stage, or of all of them), ``model.safetensors``, official ``model_final.pth``, the student
+            of a checkpoint of UDASS, MIC, HRDA or DAFormer, what ``nolabel convert`` made of these, or the name of a
+            registered file.
         space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
         options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``).
         device: where the network goes.
@@ -139,13 +142,7 @@ def load_model(
     if card.get("kind") == CARD_KIND:
         model = _from_card(card, file, dict(options or {}))
     else:
-        model = SegmentorModel(
-            build_segmentor("deeplab_v3_plus", _official_logits(state, file), **plain_options(options or {})),
-            "deeplab_v3_plus",
-            space or CITYSCAPES_19,
-            dict(options or {}),
-            source=file,
-        )
+        model = _from_official(state, file, space or CITYSCAPES_19, dict(options or {}))
     load_network_state(model.network, state)
     model.network.to(device).eval()
     return model
@@ -164,6 +161,22 @@ def _from_card(card: Mapping[str, Any], file: Path, changes: Mapping[str, Any]) 
     )
 
 
+def _from_official(
+    state: dict[str, Tensor], file: Path, space: LabelSpace, changes: Mapping[str, Any]
+) -> SegmentorModel:
+    student = select_part(state)
+    if not mmseg.is_official(student):
+        kind, size = OfficialNetwork("deeplab_v3_plus", _official_logits(state, file)), InferenceSize()
+    else:
+        kind = mmseg.describe(student)
+        # What looks at two resolutions was trained and scored on full Cityscapes images, the others on half of them.
+        full = kind.name.startswith("hrda_")
+        size = InferenceSize() if full else InferenceSize(shortest_edge=512, longest_edge=1024)
+    options = {**kind.options, **changes}
+    network = build_segmentor(kind.name, kind.num_logits, **plain_options(options))
+    return SegmentorModel(network, kind.name, space, options, size, file)
+
+
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with tuples where JSON and YAML have lists."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -173,11 +186,7 @@ def _official_logits(state: Mapping[str, Tensor], file: Path) -> int:
     names = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     if OFFICIAL_CLASSIFIER not in names:
         parts = any(name.startswith(OFFICIAL_MARK) for name in names)
-        why = (
-            f"{OFFICIAL_CLASSIFIER} is missing"
-            if parts
-            else "neither a card nor DeepLabV3+'s official layout"
-        )
+        why = f"{OFFICIAL_CLASSIFIER} is missing" if parts else "neither a card nor an official layout"
         raise WeightsError(
             f"{file} is no segmentation network: {why}",
             hint="give a run folder of `nolabel cotrain`, its model.safetensors, or an official model_final.pth",

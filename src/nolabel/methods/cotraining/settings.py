@@ -51,7 +51,8 @@ class NetworkConfig(Config):
     """Which network, and what it starts from."""
 
     name: str = "deeplab_v3_plus"
-    """``deeplab_v3_plus``, ``deeplab_v3_plus_tiny``, ``tiny``, or a timm model with a pyramid of features."""
+    """``deeplab_v3_plus``, ``deeplab_v3_plus_tiny``, ``tiny``, ``daformer_mit_b5`` and its like, or a timm model with a
+    pyramid of features."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Sizes of the network, see :func:`nolabel.models.segmentation.build_segmentor`."""
     backbone: str | None = None

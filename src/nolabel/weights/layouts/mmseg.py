@@ -101,7 +101,7 @@ ATTENTION = "decode_head.scale_attention."
 CLASSIFIER_OF_IMAGENET = re.compile(r"^(head|fc)\.")
 
 # (channels of the first stage, blocks of each stage): name.
-TRANSFORMER_NAMES = {
+TRANSFORMER_NAMES: dict[tuple[int, tuple[int, ...]], str] = {
     (32, (2, 2, 2, 2)): "mit_b0",
     (64, (2, 2, 2, 2)): "mit_b1",
     (64, (3, 4, 6, 3)): "mit_b2",
@@ -109,7 +109,7 @@ TRANSFORMER_NAMES = {
     (64, (3, 8, 27, 3)): "mit_b4",
     (64, (3, 6, 40, 3)): "mit_b5",
 }
-RESNET_NAMES = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101"}
+RESNET_NAMES: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101"}
 DILATIONS = {2: (6, 12), 4: (6, 12, 18, 24)}
 
 
@@ -211,7 +211,8 @@ def describe(state: Mapping[str, Tensor]) -> OfficialNetwork:
                 "this HRDA checkpoint has no scale attention: it was trained with a fixed one",
                 hint="build the network with fixed_attention=... and load the file into it",
             )
-        options |= {} if len(state[ATTENTION + classifier]) == num_logits else {"classwise_attention": False}
+        if len(state[ATTENTION + classifier]) != num_logits:
+            options["classwise_attention"] = False
     return OfficialNetwork(f"{family}_{backbone}", num_logits, options)
 
 

@@ -1,0 +1,7 @@
+"""All rows by name, in the order of the table."""
+
+from __future__ import annotations
+
+from benchmarks.quadmix.network_rows import NETWORK_ROWS
+
+ROWS = {row.name: row for row in NETWORK_ROWS}
