@@ -7,9 +7,9 @@ from torch import Tensor
 
 from benchmarks.cups.row import Bench, Row, Work
 from nolabel.data.colour_transfer import lab_statistics, transfer
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.methods.cotraining.class_mix import classes_on_demand, mix
 from nolabel.methods.cotraining.exchange import fuse_labels, images_with_class
-from nolabel.methods.cotraining.predict import Prediction
 from nolabel.methods.cotraining.pseudo_labels import drop_unsure, score_images
 from nolabel.methods.cotraining.thresholds import class_thresholds
 from nolabel.models.segmentation import build_segmentor

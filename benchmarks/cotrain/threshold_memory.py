@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.cotrain.rows import NUM_LABELS, predictions
 from benchmarks.cups.measure import peak_bytes
-from nolabel.methods.cotraining.predict import Prediction
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.methods.cotraining.prediction_files import PredictionFiles
 from nolabel.methods.cotraining.pseudo_labels import label_images
 from nolabel.methods.cotraining.thresholds import class_thresholds

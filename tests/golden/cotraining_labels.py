@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from golden.support import case_parameters, load_json, load_npz
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.methods.cotraining import exchange
 from nolabel.methods.cotraining.final_labels import final_labels
-from nolabel.methods.cotraining.predict import Prediction
 from nolabel.methods.cotraining.pseudo_labels import ImageScores, drop_unsure, score_images
 from nolabel.methods.cotraining.selection import (
     SelectedLabel,

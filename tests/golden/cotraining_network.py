@@ -7,9 +7,9 @@ import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz, need_root
 from nolabel.data.resizing import resize_image
+from nolabel.engine.segmentation_inference import label_and_confidence, predict, scores_at, shortest_edge_size
 from nolabel.engine.segmentation_networks import load_network_state
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
-from nolabel.methods.cotraining.predict import label_and_confidence, predict, scores_at, shortest_edge_size
 from nolabel.methods.cotraining.pseudo_labels import ImageScores, drop_unsure, score_images
 from nolabel.methods.cotraining.selection import rank_images, selected_label
 from nolabel.methods.cotraining.thresholds import class_thresholds

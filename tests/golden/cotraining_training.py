@@ -13,10 +13,10 @@ from nolabel.data.colour_transfer import collect_statistics, lab_statistics, tra
 from nolabel.data.mixing import NUM_IDS, listed_classes
 from nolabel.data.sampling import ClassStatistics, RareClassSampler
 from nolabel.engine.schedules import polynomial_decay
+from nolabel.engine.segmentation_inference import shortest_edge_size
 from nolabel.methods.cotraining.augment import Crop, Flip, Resize, apply
 from nolabel.methods.cotraining.class_mix import classes_on_demand, mix, random_classes
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
-from nolabel.methods.cotraining.predict import shortest_edge_size
 
 pytestmark = pytest.mark.golden
 

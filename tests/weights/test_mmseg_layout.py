@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nolabel.engine.segmentation_networks import build_network, load_backbone, load_network_state
+from nolabel.engine.segmentor_file import load_model
 from nolabel.errors import WeightsError
-from nolabel.methods.cotraining.model_file import load_model
 from nolabel.models.segmentation import build_segmentor
 from nolabel.weights.layouts import mmseg
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from nolabel.api.pipelines import PanopticPipeline, Pipeline, SegmentationPipeline
 from nolabel.config import load_config
 from nolabel.data import to_image
+from nolabel.engine import segmentor_file as segmentors
 from nolabel.engine.devices import pick_device
 from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
@@ -16,7 +17,6 @@ from nolabel.engine.segmentation_scoring import SegmentationResult
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LabelSpace
-from nolabel.methods.cotraining import model_file as segmentors
 from nolabel.methods.cups import model_file as panoptic
 from nolabel.weights import find_weights
 
@@ -119,7 +119,7 @@ def evaluate(
         progress: show progress.
         settings: panoptic: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
             dictionaries (``space="cityscapes_7", tta={"enabled": True}``); semantic: fields of
-            :class:`~nolabel.methods.cotraining.evaluate.EvaluationConfig`.
+            :class:`~nolabel.api.evaluate_segmentation.EvaluationConfig`.
 
     Returns:
         ``result.scores.pq`` or ``result.scores.miou`` and so on in 0..1; ``print(result.table())``.
@@ -134,8 +134,8 @@ def evaluate(
     if isinstance(predictor, SegmentationPipeline) or task == "semantic":
         if task == "panoptic" or isinstance(predictor, PanopticPipeline):
             raise ConfigError(f"this model gives no {task} labels", hint="leave `task` out")
-        from nolabel.methods.cotraining.evaluate import EvaluationConfig
-        from nolabel.methods.cotraining.evaluate import evaluate as score
+        from nolabel.api.evaluate_segmentation import EvaluationConfig
+        from nolabel.api.evaluate_segmentation import evaluate as score
 
         scored = predictor.model if isinstance(predictor, SegmentationPipeline) else Path(str(predictor))
         config = load_config(EvaluationConfig, recipe, **settings)

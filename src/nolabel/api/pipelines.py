@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
+from nolabel.api import predict_segmentation
 from nolabel.data import find_layout, open_images, to_image
 from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
+from nolabel.engine.segment import segment_stream
+from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.labels import LabelSpace
-from nolabel.methods.cotraining import predict_files as cotraining_files
-from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.segment import segment_stream
 from nolabel.methods.cups import predict_files as cups_files
 from nolabel.methods.cups.model_file import CupsModel
 from nolabel.methods.cups.predict import predict_stream
@@ -246,7 +246,7 @@ class SegmentationPipeline(Pipeline):
             batch_size, output_size, max_side: see :class:`PredictionOptions`.
             fps: speed of written videos.
         """
-        return cotraining_files.predict_to_folder(
+        return predict_segmentation.predict_to_folder(
             self.model,
             [sources] if isinstance(sources, str | Path) else sources,
             out,

@@ -106,8 +106,8 @@ def label(
     workers: Annotated[int, typer.Option(help="Processes or Ray actors.")] = 1,
 ) -> None:
     """Label all target images with one network or two (settings: final_labels.*)."""
+    from nolabel.engine.segmentor_file import model_path
     from nolabel.methods.cotraining.final_stage import find_thresholds, make_final_labels
-    from nolabel.methods.cotraining.model_file import model_path
     from nolabel.methods.cotraining.opening import load_settings, target_of
 
     config = load_settings(recipe, settings, target=target, device=device)

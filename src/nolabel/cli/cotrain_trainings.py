@@ -95,7 +95,7 @@ def train_final(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the source and the labels of all target images."""
-    from nolabel.methods.cotraining.model_file import model_path
+    from nolabel.engine.segmentor_file import model_path
     from nolabel.methods.cotraining.opening import load_settings
     from nolabel.methods.cotraining.pipeline import train_final as train
     from nolabel.methods.cotraining.selection import read_selection

@@ -55,11 +55,11 @@ def evaluate(
     predicted_ids_of=cityscapes, batch_size=4, max_side=1024, ...
     """
     from nolabel import api
+    from nolabel.api.evaluate_segmentation import EvaluationConfig
+    from nolabel.api.evaluate_segmentation import evaluate as score
     from nolabel.cli.predicting import formats_of
     from nolabel.config import load_config
     from nolabel.errors import ConfigError
-    from nolabel.methods.cotraining.evaluate import EvaluationConfig
-    from nolabel.methods.cotraining.evaluate import evaluate as score
 
     if predictions is not None and model is not None and "=" in model:
         overrides, model = (

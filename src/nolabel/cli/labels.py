@@ -47,9 +47,9 @@ def statistics(
     from nolabel.data.class_statistics import class_statistics
     from nolabel.data.domains import LabelledEntry
     from nolabel.data.resizing import resize_labels
+    from nolabel.data.void_labels import void_as_label
     from nolabel.engine.progress import Progress
     from nolabel.methods.cotraining.priors import class_priors
-    from nolabel.methods.cotraining.void import void_as_label
     from nolabel.structures.files import write_bytes
 
     opened = LabelledEntry(data=data, dataset=dataset, split=split, labels=labels).open(space)

@@ -33,6 +33,7 @@ __all__ = [
     "open_source",
     "open_target",
     "open_validation",
+    "place_parts",
     "read_labelled",
 ]
 
@@ -159,6 +160,31 @@ def open_target(parts: Sequence[DataPart]) -> TargetImages:
 def open_validation(part: DataPart, space: str) -> LabelledDataset:
     """Open labelled target images for scores."""
     return _entry(part, "validation").open(space, split="val")
+
+
+def place_parts(parts: tuple[DataPart, ...], roots: Sequence[Path] | None, what: str) -> tuple[DataPart, ...]:
+    """Return the parts that a recipe lists with the folders that a command gave.
+
+    Args:
+        parts: of one domain.
+        roots: one folder for each part, one for all of them, or several for a single part; none to change nothing.
+        what: the domain's option, for messages.
+
+    Raises:
+        ConfigError: neither fits.
+    """
+    if not roots:
+        return parts
+    if len(parts) == 1 and len(roots) > 1:
+        parts = parts * len(roots)
+    elif len(roots) == 1:
+        roots = list(roots) * len(parts)
+    if len(roots) != len(parts):
+        raise ConfigError(
+            f"the settings list {len(parts)} parts of the {what}, but {len(roots)} folders are given",
+            hint=f"one --{what} for each part, in their order, or one for all",
+        )
+    return tuple(part.model_copy(update={"root": root}) for part, root in zip(parts, roots, strict=True))
 
 
 def read_labelled(image: str | Path, label: str | Path) -> LabelledImage:

@@ -24,14 +24,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import SerializeAsAny
 
 from nolabel.config import Config, dump_config
 from nolabel.errors import ConfigError, TrainingError
 from nolabel.structures.files import atomic_path, write_bytes, write_json
 
-__all__ = ["RunFolder", "settings_identity", "surroundings"]
+__all__ = ["RunFolder", "StageRecord", "settings_identity", "surroundings"]
 
 PACKAGES = ("nolabel", "torch", "torchvision", "lightning-fabric", "numpy", "timm", "opencv-python-headless")
+
+
+class StageRecord(Config):
+    """What a stage's results depend on: kept beside them, and compared before they are continued."""
+
+    settings: SerializeAsAny[Config]
+    """The stage's settings."""
+    inputs: dict[str, str]
+    """Hashes of what it started from: data, networks, labels."""
 
 
 class RunFolder:

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from nolabel.data.mixing import listed_classes
+from nolabel.data.void_labels import void_as_255, void_as_label
+from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.errors import DataError
 from nolabel.methods.cotraining.augment import (
     AugmentConfig,
@@ -24,8 +26,6 @@ from nolabel.methods.cotraining.ego_mask import read_mask, union_of
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
 from nolabel.methods.cotraining.optimiser import sgd_with_decay
-from nolabel.methods.cotraining.predict import InferenceSize
-from nolabel.methods.cotraining.void import void_as_255, void_as_label
 from nolabel.models.segmentation import build_segmentor
 
 

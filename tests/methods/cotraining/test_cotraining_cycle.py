@@ -5,6 +5,7 @@ import torch
 
 from nolabel.data.colour_transfer import lab_statistics, transfer
 from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.engine.segmentation_inference import InferenceSize, predict
 from nolabel.methods.cotraining.augment import AugmentConfig, augment
 from nolabel.methods.cotraining.batches import collate, mixed_batch
 from nolabel.methods.cotraining.class_mix import classes_on_demand
@@ -17,7 +18,6 @@ from nolabel.methods.cotraining.exchange import (
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
 from nolabel.methods.cotraining.optimiser import sgd_with_decay
-from nolabel.methods.cotraining.predict import InferenceSize, predict
 from nolabel.methods.cotraining.prediction_files import PredictionFiles
 from nolabel.methods.cotraining.pseudo_labels import label_images
 from nolabel.methods.cotraining.selection import rank_images

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from nolabel.api.evaluate_segmentation import EvaluationConfig, evaluate
 from nolabel.data import open_labels
 from nolabel.data.predicted_labels import PredictedLabels
 from nolabel.engine.segmentation_scoring import NetworkLabels, score_segmentation
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CAMVID_11, CITYSCAPES_19, LabelSpace, cityscapes_label_ids
-from nolabel.methods.cotraining.evaluate import EvaluationConfig, evaluate
 from nolabel.metrics import SegmentationScores, cotraining_scores
 from nolabel.structures import SemanticMap
 from nolabel.structures.files import write_png

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from nolabel.engine.predicting import PredictionOptions
+from nolabel.engine.segment import segment_stream
+from nolabel.engine.segmentation_inference import InferenceSize
+from nolabel.engine.segmentor_file import MODEL_FILE, SegmentorModel, load_model, save_model
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CAMVID_11, CITYSCAPES_19, LabelClass, LabelSpace
-from nolabel.methods.cotraining.model_file import MODEL_FILE, SegmentorModel, load_model, save_model
-from nolabel.methods.cotraining.predict import InferenceSize
-from nolabel.methods.cotraining.segment import segment_stream
 from nolabel.models.segmentation import DeepLabV3Plus, build_segmentor
 from nolabel.weights import convert
 from nolabel.weights.layouts import deeplab_v3_plus

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nolabel.engine.segmentation_inference import Prediction, label_and_confidence, shortest_edge_size
 from nolabel.errors import ConfigError, DataError
-from nolabel.methods.cotraining.predict import Prediction, label_and_confidence, shortest_edge_size
 from nolabel.methods.cotraining.prediction_files import PredictionFiles
 from nolabel.methods.cotraining.priors import class_priors, least_prior, prior_factor
 from nolabel.methods.cotraining.pseudo_labels import (

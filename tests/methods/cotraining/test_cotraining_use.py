@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 import nolabel
 from nolabel.api import SegmentationPipeline
 from nolabel.cli import app
+from nolabel.engine.segmentation_inference import InferenceSize
+from nolabel.engine.segmentor_file import MODEL_FILE, SegmentorModel, save_model
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CAMVID_11
-from nolabel.methods.cotraining.model_file import MODEL_FILE, SegmentorModel, save_model
-from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.models.segmentation import build_segmentor
 from nolabel.structures import SemanticMap
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nolabel.engine import run_folder
+from nolabel.engine.segmentor_file import load_model
 from nolabel.errors import ConfigError
-from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.pipeline import run_pipeline
 from nolabel.structures import files
 from tests.methods.cotraining.micro_world import open_world, settings, write_world

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nolabel.engine.segmentor_file import load_model, save_model
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cotraining.co_training import co_train
-from nolabel.methods.cotraining.model_file import load_model, save_model
 from nolabel.methods.cotraining.new_model import new_model
 from nolabel.methods.cotraining.self_training import Branch
 from nolabel.methods.cotraining.settings import NetworkConfig

@@ -2,9 +2,9 @@
 
 import torch
 
+from nolabel.engine.segmentor_file import load_model, save_model
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cotraining.label import read_label_set
-from nolabel.methods.cotraining.model_file import load_model, save_model
 from nolabel.methods.cotraining.new_model import new_model
 from nolabel.methods.cotraining.selection import read_selection
 from nolabel.methods.cotraining.self_training import Branch, self_train

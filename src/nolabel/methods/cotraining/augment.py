@@ -14,8 +14,8 @@ from torch import Tensor
 from nolabel.config import Config
 from nolabel.data.resizing import resize_image, resize_labels
 from nolabel.data.sampling import count_classes
+from nolabel.engine.segmentation_inference import shortest_edge_size
 from nolabel.methods.cotraining.class_crop import ClassCrop, class_window
-from nolabel.methods.cotraining.predict import shortest_edge_size
 
 __all__ = [
     "AugmentConfig",

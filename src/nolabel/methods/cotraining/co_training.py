@@ -29,12 +29,13 @@ import torch
 from torch import Tensor
 
 from nolabel.data.label_files import read_channels
+from nolabel.data.void_labels import void_as_255, void_as_label
+from nolabel.engine.segmentor_file import load_model
 from nolabel.engine.side_by_side import side_by_side
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining import exchange
 from nolabel.methods.cotraining.exchange import fuse_labels, rank_for_partner, share
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
-from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.selection import (
     SelectedLabel,
     accumulate,
@@ -56,7 +57,6 @@ from nolabel.methods.cotraining.self_training import (
 )
 from nolabel.methods.cotraining.settings import CoTrainingConfig, MixedTrainingConfig, PseudoLabelConfig
 from nolabel.methods.cotraining.stage import stage_folder
-from nolabel.methods.cotraining.void import void_as_255, void_as_label
 from nolabel.structures.files import write_bytes, write_json, write_png
 
 __all__ = ["BRANCHES", "co_train"]

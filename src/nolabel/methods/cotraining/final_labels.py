@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nolabel.methods.cotraining.predict import Prediction
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.methods.cotraining.pseudo_labels import drop_unsure
 
 __all__ = ["ensemble", "final_labels"]

@@ -15,19 +15,19 @@ import numpy as np
 import torch
 
 from nolabel.data.domain_images import TargetImages
+from nolabel.data.void_labels import void_as_255
 from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
+from nolabel.engine.segmentation_inference import InferenceSize, scores_at
+from nolabel.engine.segmentor_file import SegmentorModel, load_model
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels.cards import space_to_card
 from nolabel.methods.cotraining.ego_mask import read_mask
 from nolabel.methods.cotraining.final_labels import final_labels
 from nolabel.methods.cotraining.label import LABELS, MANIFEST, network_batch, read_label_set
-from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
-from nolabel.methods.cotraining.predict import InferenceSize, scores_at
 from nolabel.methods.cotraining.selection import SelectedLabel, write_selection
 from nolabel.methods.cotraining.settings import FinalLabelConfig
-from nolabel.methods.cotraining.void import void_as_255
 from nolabel.structures.files import encode_png, write_json
 from nolabel.weights import file_hash
 

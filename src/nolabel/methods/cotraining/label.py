@@ -27,21 +27,21 @@ from torch import Tensor
 from nolabel.data import read_image
 from nolabel.data.domain_images import TargetImages
 from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.data.void_labels import void_as_255
 from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
 from nolabel.engine.labelling import ItemResult, label_items
+from nolabel.engine.segmentation_inference import InferenceSize, Prediction, predict
+from nolabel.engine.segmentor_file import SegmentorModel, load_model
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.methods.cotraining.ego_mask import read_mask
-from nolabel.methods.cotraining.model_file import SegmentorModel, load_model
-from nolabel.methods.cotraining.predict import InferenceSize, Prediction, predict
 from nolabel.methods.cotraining.prediction_files import PredictionFiles, encode_prediction
 from nolabel.methods.cotraining.priors import least_prior, prior_factor
 from nolabel.methods.cotraining.pseudo_labels import ImageScores, label_images
 from nolabel.methods.cotraining.settings import PseudoLabelConfig
 from nolabel.methods.cotraining.thresholds import class_thresholds
-from nolabel.methods.cotraining.void import void_as_255
 from nolabel.structures.files import write_json, write_png
 from nolabel.weights import file_hash
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.engine.segmentation_networks import build_network
+from nolabel.engine.segmentor_file import SegmentorModel, plain_options
 from nolabel.labels import LabelSpace
-from nolabel.methods.cotraining.model_file import SegmentorModel, plain_options
-from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.settings import NetworkConfig
 
 __all__ = ["new_model"]

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from nolabel.config import load_config
 from nolabel.data.domain_images import (
-    DataPart,
     SourceImages,
     TargetImages,
     open_source,
     open_target,
     open_validation,
+    place_parts,
 )
 from nolabel.data.labelled import LabelledDataset
-from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.settings import PipelineConfig
 
 __all__ = ["load_settings", "source_of", "target_of", "validation_of"]
@@ -48,8 +47,8 @@ def load_settings(
     if seed is not None:
         config = config.with_seed(seed)
     changes = {
-        "source": _placed(config.source, source, "source"),
-        "target": _placed(config.target, target, "target"),
+        "source": place_parts(config.source, source, "source"),
+        "target": place_parts(config.target, target, "target"),
     }
     config = config.model_copy(update=changes)
     if validation is not None:
@@ -71,18 +70,3 @@ def target_of(config: PipelineConfig) -> TargetImages:
 def validation_of(config: PipelineConfig) -> LabelledDataset | None:
     """Open the labelled target images, if a folder was given."""
     return None if config.validation.root is None else open_validation(config.validation, config.space)
-
-
-def _placed(parts: tuple[DataPart, ...], roots: Sequence[Path] | None, what: str) -> tuple[DataPart, ...]:
-    if not roots:
-        return parts
-    if len(parts) == 1 and len(roots) > 1:
-        parts = parts * len(roots)
-    elif len(roots) == 1:
-        roots = list(roots) * len(parts)
-    if len(roots) != len(parts):
-        raise ConfigError(
-            f"the settings list {len(parts)} parts of the {what}, but {len(roots)} folders are given",
-            hint=f"one --{what} for each part, in their order, or one for all",
-        )
-    return tuple(part.model_copy(update={"root": root}) for part, root in zip(parts, roots, strict=True))

@@ -25,16 +25,16 @@ from nolabel.data.class_statistics import class_statistics
 from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.labelled import LabelledDataset
 from nolabel.engine.devices import pick_device
+from nolabel.engine.network_scoring import NetworkScorer
 from nolabel.engine.progress import Progress
+from nolabel.engine.segmentation_inference import InferenceSize
+from nolabel.engine.segmentor_file import load_model
 from nolabel.engine.side_by_side import side_by_side
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
-from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.new_model import new_model
-from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.report import write_report
-from nolabel.methods.cotraining.scoring import NetworkScorer
 from nolabel.methods.cotraining.selection import SelectedLabel
 from nolabel.methods.cotraining.self_training import Branch, cycle_folder, self_train
 from nolabel.methods.cotraining.settings import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.errors import DataError
-from nolabel.methods.cotraining.predict import Prediction
 from nolabel.structures.files import write_bytes
 
 __all__ = ["PredictionFiles", "encode_prediction"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.errors import DataError
-from nolabel.methods.cotraining.predict import Prediction
 
 __all__ = ["ImageScores", "drop_unsure", "label_images", "score_images"]
 

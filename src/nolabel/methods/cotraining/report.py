@@ -14,12 +14,12 @@ from nolabel.data import read_image
 from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.label_files import read_channels
 from nolabel.data.labelled import LabelledDataset
+from nolabel.engine.network_scoring import label_image
 from nolabel.engine.run_folder import RunFolder
+from nolabel.engine.segmentor_file import load_model
 from nolabel.errors import DataError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cotraining.co_training import BRANCHES
-from nolabel.methods.cotraining.model_file import load_model
-from nolabel.methods.cotraining.scoring import label_image
 from nolabel.methods.cotraining.self_training import cycle_folder, cycle_record
 from nolabel.methods.cotraining.settings import PipelineConfig
 from nolabel.viz import Report, contact_sheet, line_plot, semantic_overlay

@@ -26,9 +26,9 @@ from nolabel.data.domain_images import TargetImages
 from nolabel.data.files import read_json
 from nolabel.engine.devices import pick_device
 from nolabel.engine.seeding import seed_of
+from nolabel.engine.segmentor_file import load_model
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
-from nolabel.methods.cotraining.model_file import load_model
 from nolabel.methods.cotraining.selection import (
     SelectedLabel,
     accumulate,

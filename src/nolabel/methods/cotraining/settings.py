@@ -14,9 +14,9 @@ from pydantic import Field
 from nolabel.config import Config
 from nolabel.data.domain_images import DataPart
 from nolabel.engine.fit import FitConfig
+from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.methods.cotraining.augment import AugmentConfig
 from nolabel.methods.cotraining.exchange import ExchangeSorting
-from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.methods.cotraining.selection import Accumulation, Sorting
 from nolabel.methods.cotraining.thresholds import HIGHEST_CO_TRAINING, HIGHEST_SELF_TRAINING, LOWEST
 

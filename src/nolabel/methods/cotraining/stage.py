@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nolabel.config import Config
-from nolabel.engine.run_folder import RunFolder
-from nolabel.methods.cotraining.training import StageRecord
+from nolabel.engine.run_folder import RunFolder, StageRecord
 
 __all__ = ["Stage", "stage_folder"]
 

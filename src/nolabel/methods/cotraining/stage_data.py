@@ -7,10 +7,10 @@ from pathlib import Path
 
 from nolabel.data.domain_images import TargetImages
 from nolabel.engine.devices import pick_device
-from nolabel.methods.cotraining.model_file import model_path
+from nolabel.engine.network_scoring import NetworkScorer
+from nolabel.engine.segmentor_file import model_path
 from nolabel.methods.cotraining.opening import source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source
-from nolabel.methods.cotraining.scoring import NetworkScorer
 from nolabel.methods.cotraining.self_training import Branch
 from nolabel.methods.cotraining.settings import PipelineConfig, TrainingConfig
 from nolabel.methods.cotraining.training import Score, SourceData

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from nolabel.engine.segmentation_inference import Prediction
 from nolabel.errors import ConfigError, DataError
-from nolabel.methods.cotraining.predict import Prediction
 
 __all__ = [
     "HIGHEST_CO_TRAINING",

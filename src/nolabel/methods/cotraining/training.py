@@ -11,42 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import SerializeAsAny
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from nolabel.config import Config
 from nolabel.data.colour_transfer import LabStatistics
 from nolabel.data.domain_images import SourceImages
 from nolabel.data.mixing import NUM_IDS, listed_classes
 from nolabel.data.sampling import ClassStatistics
 from nolabel.engine.fit import TrainingTask, fit
-from nolabel.engine.run_folder import RunFolder
+from nolabel.engine.run_folder import RunFolder, StageRecord
 from nolabel.engine.schedules import polynomial_decay
 from nolabel.engine.seeding import generator_of
+from nolabel.engine.segmentor_file import MODEL_FILE, SegmentorModel, save_model
 from nolabel.methods.cotraining.batches import mixed_batch
 from nolabel.methods.cotraining.class_mix import classes_on_demand, random_classes
 from nolabel.methods.cotraining.losses import hard_pixel_cross_entropy
-from nolabel.methods.cotraining.model_file import MODEL_FILE, SegmentorModel, save_model
 from nolabel.methods.cotraining.optimiser import sgd_with_decay
 from nolabel.methods.cotraining.selection import SelectedLabel
 from nolabel.methods.cotraining.settings import MixedTrainingConfig, TrainingConfig
 from nolabel.methods.cotraining.training_data import StepBatch, StepBatches
 from nolabel.models.segmentation import enlarge
 
-__all__ = ["Score", "SourceData", "StageRecord", "train_network"]
+__all__ = ["Score", "SourceData", "train_network"]
 
 Score = Callable[[SegmentorModel], dict[str, float]]
 """Scores a network on labelled target images, by name; ``miou`` in [0, 1] is among them."""
-
-
-class StageRecord(Config):
-    """What a stage's results depend on: kept beside them, and compared before they are continued."""
-
-    settings: SerializeAsAny[Config]
-    """The stage's settings."""
-    inputs: dict[str, str]
-    """Hashes of what it started from: data, networks, labels."""
 
 
 class SourceData:

@@ -16,13 +16,13 @@ from torch.utils.data import Dataset
 from nolabel.data.colour_transfer import LabStatistics, transfer
 from nolabel.data.domain_images import LabelledImage, SourceImages, read_labelled
 from nolabel.data.sampling import ClassStatistics, RareClassSampler
+from nolabel.data.void_labels import void_as_label
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import ConfigError, DataError
 from nolabel.methods.cotraining.augment import AugmentConfig, augment
 from nolabel.methods.cotraining.batches import Batch, collate
 from nolabel.methods.cotraining.selection import SelectedLabel
 from nolabel.methods.cotraining.settings import MixedTrainingConfig, TrainingConfig
-from nolabel.methods.cotraining.void import void_as_label
 
 __all__ = ["StepBatch", "StepBatches"]
 

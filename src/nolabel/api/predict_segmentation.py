@@ -10,8 +10,8 @@ from nolabel.data.image_sequences import open_sequences
 from nolabel.data.predicted_labels import PREDICTIONS_FILE
 from nolabel.engine.predict_files import PredictionSummary, predict_sequences
 from nolabel.engine.predicting import PredictionOptions
-from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.segment import segment_batch
+from nolabel.engine.segment import segment_batch
+from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.structures.coco import categories
 from nolabel.structures.files import write_json
 from nolabel.viz.semantic_files import SemanticFiles

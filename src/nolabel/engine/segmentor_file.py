@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.engine.segmentation_networks import OFFICIAL_MARK, load_network_state
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CITYSCAPES_19, LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
-from nolabel.methods.cotraining.predict import InferenceSize
 from nolabel.models.segmentation import Segmentor, build_segmentor
 from nolabel.weights import find_weights, load_checkpoint, save_safetensors, select_part
 from nolabel.weights.layouts import mmseg

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nolabel.data.labelled import LabelledDataset
 from nolabel.engine.predicting import PredictionOptions
-from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.segment import segment_batch
+from nolabel.engine.segment import segment_batch
+from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.metrics.semantic import SemanticQuality, SemanticScores
 
 __all__ = ["NetworkScorer", "label_image", "score_network"]

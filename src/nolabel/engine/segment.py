@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.data.void_labels import void_as_255
 from nolabel.engine.predicting import PredictionOptions, limited, memory_checked, predict_each
-from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.predict import predict
-from nolabel.methods.cotraining.void import void_as_255
+from nolabel.engine.segmentation_inference import predict
+from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.structures import SemanticMap
 
 __all__ = ["segment_batch", "segment_stream"]

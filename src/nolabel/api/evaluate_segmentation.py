@@ -17,6 +17,7 @@ from nolabel.config import Config
 from nolabel.data import LabelledDataset, open_labels
 from nolabel.data.labelled import identity_table
 from nolabel.data.predicted_labels import PredictedLabels
+from nolabel.engine.segment import segment_batch
 from nolabel.engine.segmentation_scoring import (
     LabelFiles,
     NetworkLabels,
@@ -24,10 +25,9 @@ from nolabel.engine.segmentation_scoring import (
     SegmentationSource,
     score_segmentation,
 )
+from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19, CITYSCAPES_27, VOID, LabelSpace
-from nolabel.methods.cotraining.model_file import SegmentorModel
-from nolabel.methods.cotraining.segment import segment_batch
 from nolabel.structures.files import write_png
 from nolabel.viz.semantic_files import SemanticFiles
 
