@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz
 from nolabel.geometry import backward_warp, resize_flow
-from nolabel.models.video_segmentation import AccelDeepLab, AccelDeepLabConfig, TwoFrameSegmentor
-from nolabel.weights.layouts import accel_deeplab
+from nolabel.models.video_segmentation import (
+    AccelDAFormer,
+    AccelDeepLab,
+    AccelDeepLabConfig,
+    FeatureMix,
+    TwoFrameSegmentor,
+    subtract_mean,
+)
+from nolabel.weights.layouts import accel_daformer, accel_deeplab
 from nolabel.weights.strict import strict_state
 
 pytestmark = pytest.mark.golden
@@ -27,18 +35,19 @@ STORED_STRIDE = 2  # of the fusion outputs
 def network(path: Path) -> TwoFrameSegmentor:
     parameters = load_json(path / "params.json")
     state = fill_layout(path / "layout.json", parameters["salt"])
-    if "conv1.weight" not in state:
-        pytest.skip("the transformer is not written yet")
     classes = parameters["num_classes"]
-    is_teacher = any(name.startswith("layer6.") for name in state)
-    config = AccelDeepLabConfig.tps(classes) if is_teacher else AccelDeepLabConfig(classes)
-    model = AccelDeepLab(config, reference_compat=True)
-    found = accel_deeplab.to_network(state)
-    assert (
-        accel_deeplab.from_network(found).keys()
-        == state.keys()
-        == accel_deeplab.from_network(model.state_dict()).keys()
-    )
+    model: TwoFrameSegmentor
+    if "decoder.sf_layer.weight" in state:
+        layout: ModuleType = accel_daformer
+        model = AccelDAFormer(classes, reference_compat=True)
+    else:
+        layout = accel_deeplab
+        is_teacher = any(name.startswith("layer6.") for name in state)
+        config = AccelDeepLabConfig.tps(classes) if is_teacher else AccelDeepLabConfig(classes)
+        model = AccelDeepLab(config, reference_compat=True)
+    found = layout.to_network(state)
+    assert layout.from_network(found).keys() == state.keys()
+    assert layout.from_network(model.state_dict()).keys() == state.keys()
     model.load_state_dict(strict_state(model.state_dict(), found))
     return model.eval()
 
@@ -68,6 +77,9 @@ def test_network(path: Path) -> None:
         model.frame_scores(image_of(case["cf_rgb"]))
         watch.remove()
     current, key = image_of(case["cf_rgb"]), image_of(case["kf_rgb"])
+    if isinstance(model, AccelDAFormer):
+        maps = model.backbone(subtract_mean(current))
+        caught |= {f"c{stage}": features for stage, features in enumerate(maps, start=1)}
     scores = model(current, key, flow_of(case["flow_int16_x10"]))
     found = {
         "pred": scores.main,
@@ -78,6 +90,7 @@ def test_network(path: Path) -> None:
         "kf_aux": scores.key.auxiliary,
         "single_frame_scores": model.frame_scores(current).main,
         "layer4": scores.current.feature,
+        "embedding": scores.current.feature,
         **caught,
     }
     judged = 0
@@ -88,7 +101,7 @@ def test_network(path: Path) -> None:
                 close(value, recorded)
             elif stem == name and first:
                 close(value[:, : int(first)], recorded)
-            elif recorded_name == f"{name}_channel_mean_map":
+            elif recorded_name in (f"{name}_channel_mean_map", f"{name}_mean_map"):
                 close(value.mean(1), recorded)
             else:
                 continue
@@ -99,7 +112,12 @@ def test_network(path: Path) -> None:
         static = torch.from_numpy(case["longtail_mask"])[None]
         flow = flow_of(case["fusion_flow_int16_x10"])
         fused = model(current, key, flow, size=size, static=static)
-        for name, value in (("fusion_pred", fused.main), ("fusion_pred_aux", fused.auxiliary)):
+        outputs = {"fusion_pred": fused.main, "fusion_pred_aux": fused.auxiliary}
+        if "fusion_pred_release_with_mix" in case:
+            mix = FeatureMix(fused.current.feature, torch.from_numpy(case["feature_mask"])[None])
+            mixed = model(current, key, flow, size=size, static=static, mix=mix)
+            outputs["fusion_pred_release_with_mix"] = mixed.main
+        for name, value in outputs.items():
             if name in case:
                 close(value[..., ::STORED_STRIDE, ::STORED_STRIDE], case[name])
 

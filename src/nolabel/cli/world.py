@@ -12,7 +12,8 @@ def world(
     out: Annotated[Path, typer.Argument(help="folder to write, made if absent")],
     layout: str = typer.Option(
         "cityscapes",
-        help="cityscapes (official layout), folder (left/ right/ calibration.yaml) or gta5 (images/ labels/)",
+        help="stereo video: cityscapes, folder (left/ right/ calibration.yaml); images: gta5; "
+        "video of one camera: viper, synthia_seq, cityscapes_seq",
     ),
     style: str = typer.Option("real", help="real (camera-like) or synthetic (clean, rendered-looking)"),
     scenes: int = typer.Option(50, min=1, help="number of clips"),

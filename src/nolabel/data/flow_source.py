@@ -14,19 +14,18 @@ import torch
 from torch import Tensor
 
 from nolabel.data.files import examples
-from nolabel.data.motion_files import encode_tenths, read_flow, tenths
+from nolabel.data.motion_files import read_flow
 from nolabel.data.video_layouts import VideoFrame, VideoLayout
 from nolabel.errors import DataError
 from nolabel.models.motion import MotionEstimator
 from nolabel.structures.files import write_bytes
+from nolabel.structures.flow_tenths import TENTHS, encode_tenths, tenths
 
 if TYPE_CHECKING:
     from nolabel.data.video_clips import VideoClips
 
 __all__ = ["EstimatedFlow", "FlowFiles", "FlowSource", "NoFlow", "fill_cache"]
 
-TENTHS = "_int16_x10.npy"
-"""Ending of the original's files: int16 (H, W, 2), tenths of a pixel."""
 ENDINGS = (TENTHS, ".npy", ".flo", ".png")
 
 

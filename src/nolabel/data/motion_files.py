@@ -24,7 +24,6 @@ suffix     flow                                                  disparity, pixe
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,12 +38,10 @@ from nolabel.structures import Flow
 __all__ = [
     "DISPARITIES",
     "FLOWS",
-    "encode_tenths",
     "folder_hash",
     "read_disparity",
     "read_flow",
     "read_map",
-    "tenths",
 ]
 
 FLOWS = ("flow_forward", "flow_backward")
@@ -88,25 +85,6 @@ def read_flow(path: Path) -> Tensor:
         )
     values = np.ascontiguousarray(array, dtype=np.float32)
     return torch.from_numpy(values / np.float32(10) if array.dtype == np.int16 else values)
-
-
-def tenths(flow: Tensor) -> Tensor:
-    """Return flow in pixels as UDASS' files keep it: cut to tenths, at most 3276.7, unknown is 0."""
-    limit = float(np.iinfo(np.int16).max)
-    # In float32 ten times 0.7 is 7: what was read from a file is written back as it was.
-    return (flow.float().nan_to_num(0.0) * 10).clamp(-limit, limit).trunc() / 10
-
-
-def encode_tenths(flow: Tensor) -> bytes:
-    """Return the content of a UDASS flow file: int16 (H, W, 2), ten times the flow (spec ``udass_video.md`` 2.4).
-
-    Args:
-        flow: (2, H, W) pixels.
-    """
-    buffer = io.BytesIO()
-    values = (tenths(flow) * 10).round().permute(1, 2, 0).cpu().numpy().astype(np.int16)
-    np.save(buffer, np.ascontiguousarray(values))
-    return buffer.getvalue()
 
 
 def read_disparity(path: Path) -> Tensor:

@@ -16,6 +16,7 @@ from nolabel.metrics.protocols import (
 from nolabel.metrics.segmentation import RULES, SegmentationScores, class_subsets
 from nolabel.metrics.segments import panoptic_counts, segment_table
 from nolabel.metrics.semantic import SemanticQuality, SemanticScores, semantic_scores
+from nolabel.metrics.temporal import TemporalConsistency, moved_labels
 
 __all__ = [
     "CITYSCAPES_SUBSETS",
@@ -30,6 +31,7 @@ __all__ = [
     "SegmentationScores",
     "SemanticQuality",
     "SemanticScores",
+    "TemporalConsistency",
     "assign",
     "assign_within_groups",
     "class_subsets",
@@ -39,6 +41,7 @@ __all__ = [
     "detection_scores",
     "feature_scores",
     "merge_clusters",
+    "moved_labels",
     "occupancy_scores",
     "panoptic_counts",
     "segment_table",

@@ -15,9 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from nolabel.labels import CITYSCAPES_19, LabelSpace
+from nolabel.labels import CITYSCAPES_19, SYNTHIA_SEQ_12, LabelSpace
 from nolabel.metrics.matching import Counts
-from nolabel.metrics.protocols import CITYSCAPES_SUBSETS, CoTrainingScores, cotraining_scores
+from nolabel.metrics.protocols import (
+    CITYSCAPES_SUBSETS,
+    SYNTHIA_SEQ_REPORTED,
+    CoTrainingScores,
+    cotraining_scores,
+)
 from nolabel.metrics.semantic import SemanticScores, VoidPredictions, semantic_scores
 
 __all__ = ["RULES", "SegmentationScores", "class_subsets"]
@@ -28,10 +33,16 @@ numbers of the two must not be compared with each other."""
 
 
 def class_subsets(space: LabelSpace) -> dict[str, tuple[int, ...]]:
-    """Return the sets of classes over which means are reported, by their number: 19, 16 and 13 for Cityscapes."""
+    """Return the sets of classes over which means are reported, by their number: 19, 16 and 13 for Cityscapes.
+
+    SYNTHIA-Seq: 12, and the 11 without fence of published numbers.
+    """
     if space == CITYSCAPES_19:
         return CITYSCAPES_SUBSETS
-    return {str(space.num_classes): tuple(range(space.num_classes))}
+    subsets = {str(space.num_classes): tuple(range(space.num_classes))}
+    if space == SYNTHIA_SEQ_12:
+        subsets[str(len(SYNTHIA_SEQ_REPORTED))] = SYNTHIA_SEQ_REPORTED
+    return subsets
 
 
 @dataclass(frozen=True)

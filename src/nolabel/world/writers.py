@@ -1,4 +1,4 @@
-"""Write rendered clips to disk in the official layouts of Cityscapes and GTA5 or as a plain folder.
+"""Write rendered clips to disk in official layouts (Cityscapes, GTA5, VIPER, SYNTHIA-Seq) or as a plain folder.
 
 Every file is whole or absent and has the same bytes for the same settings; complete scenes are skipped, so the same
 command continues an interrupted run.
@@ -24,12 +24,14 @@ from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19, cityscapes_label_ids
 from nolabel.structures import Flow
 from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
+from nolabel.world.encoding import image_png
 from nolabel.world.render import Renderer, Rig, WorldFrame
 from nolabel.world.scenes import generate_scene
 from nolabel.world.styles import get_style
 from nolabel.world.truth import exact_flow
+from nolabel.world.video_files import VIDEO_FILES
 
-Layout = Literal["cityscapes", "folder", "gta5"]
+Layout = Literal["cityscapes", "folder", "gta5", "viper", "synthia_seq", "cityscapes_seq"]
 OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 
 
@@ -37,12 +39,15 @@ OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 class WorldSettings:
     """What is rendered and which files are written.
 
-    layout: `cityscapes`, `folder` or `gta5` (labelled single images); style: see `STYLES`; scenes: number of clips;
+    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `viper`, `synthia_seq` or
+    `cityscapes_seq` (video of one camera: all frames labelled, or frame 19 of each clip); style: see `STYLES`;
+    scenes: number of clips;
     frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
     annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`
     labels all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility, semantics,
     instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads, under motion/
-    (in the Cityscapes layout motion/<split>/).
+    (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
+    `nolabel.data.FlowFiles` reads it, under flow/.
     """
 
     layout: Layout = "cityscapes"
@@ -113,16 +118,6 @@ def motion_files(
             f"{folder}/flow_backward/{next_stem}.png",
             lambda: Flow(exact_flow(renderer.scene, later(), left())[0]).png(),
         )
-
-
-def image_png(frame: WorldFrame) -> bytes:
-    """The image as 8-bit RGB."""
-    return encode_png(to_uint8(frame.image))
-
-
-def to_uint8(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8, rounded to nearest."""
-    return (image * 255 + 0.5).floor().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def truth_npz(
@@ -258,7 +253,7 @@ def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Ite
 
     def eyes(index: int) -> _Eyes:
         def get(eye: Literal["left", "right"]) -> WorldFrame:
-            for old in [key for key in rendered if key[0] < index - 1]:
+            for old in [key for key in rendered if key[0] < index - 2]:
                 del rendered[old]
             if (index, eye) not in rendered:
                 rendered[index, eye] = renderer.frame(index / settings.rig.fps, eye)
@@ -267,6 +262,10 @@ def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Ite
         return lambda: get("left"), lambda: get("right")
 
     for index in range(settings.frames):
+        if settings.layout in VIDEO_FILES:
+            files = VIDEO_FILES[settings.layout]
+            yield from files(settings, renderer, scene, index, lambda place: eyes(place)[0]())
+            continue
         following = eyes(index + 1) if index + 1 < settings.frames else None
         yield from _LAYOUTS[settings.layout](settings, renderer, scene, index, eyes(index), following)
 
@@ -291,7 +290,8 @@ def _settings_record(settings: WorldSettings) -> dict[str, Any]:
 
 def _check_folder(out: Path, settings: WorldSettings) -> None:
     """Refuse to mix settings in one folder; remember them for the next call."""
-    name = f"world_{settings.split}_{settings.city}.json" if settings.layout == "cityscapes" else "world.json"
+    parts = ("cityscapes", "cityscapes_seq", "viper")  # several worlds share a folder
+    name = f"world_{settings.split}_{settings.city}.json" if settings.layout in parts else "world.json"
     record, path = _settings_record(settings), out / name
     if path.exists():
         old = json.loads(path.read_text())

@@ -12,11 +12,13 @@ from nolabel.models.video_segmentation.contract import (
     TwoFrameSegmentor,
     enlarge_corners,
 )
+from nolabel.models.video_segmentation.daformer import AccelDAFormer
 from nolabel.models.video_segmentation.deeplab import AccelDeepLab, AccelDeepLabConfig
 from nolabel.models.video_segmentation.feature_mixing import FeatureMix, mix_features
 from nolabel.models.video_segmentation.normalise import add_mean, subtract_mean
 
 __all__ = [
+    "AccelDAFormer",
     "AccelDeepLab",
     "AccelDeepLabConfig",
     "FeatureMix",
@@ -37,17 +39,23 @@ _DEEPLABS: dict[str, Callable[..., AccelDeepLabConfig]] = {
 }
 
 
+_DAFORMERS: dict[str, dict[str, Any]] = {
+    "accel_daformer": {},
+    "accel_daformer_tiny": {"backbone": "mit_tiny", "width": 32},
+}
+
+
 def build_video_segmentor(
     name: str, num_logits: int, *, reference_compat: bool = False, **options: Any
 ) -> TwoFrameSegmentor:
     """Build a two-frame network with random weights.
 
     Args:
-        name: ``accel_deeplab`` (UDASS' convolutional network), ``accel_deeplab_tps`` (its teacher) or
-            ``accel_deeplab_tiny``.
+        name: ``accel_deeplab`` (UDASS' convolutional network), ``accel_deeplab_tps`` (its teacher),
+            ``accel_daformer`` (its transformer), or ``accel_deeplab_tiny`` and ``accel_daformer_tiny``.
         num_logits: channels of the result.
         reference_compat: see :class:`TwoFrameSegmentor`.
-        options: fields of the network's configuration.
+        options: fields of :class:`AccelDeepLabConfig`, or arguments of :class:`AccelDAFormer`.
 
     Raises:
         ConfigError: there is no such network.
