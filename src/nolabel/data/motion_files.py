@@ -77,7 +77,8 @@ def read_flow(path: Path) -> Tensor:
         flow = Flow.load(path)
         return torch.where(flow.known, flow.flow, torch.nan)
     array = _checked(path, _flo if path.suffix == ".flo" else np.load)
-    if array.ndim == 3 and array.shape[-1] == 2 and array.shape[0] != 2:
+    channels_last = array.dtype == np.int16 or array.shape[0] != 2
+    if array.ndim == 3 and array.shape[-1] == 2 and channels_last:
         array = array.transpose(2, 0, 1)
     if array.ndim != 3 or array.shape[0] != 2:
         raise DataError(
