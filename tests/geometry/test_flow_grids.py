@@ -15,8 +15,9 @@ shift = st.floats(-2, 2)
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
-    rows, columns = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
-    return (3 * rows - 2 * columns)[None, None].double()
+    rows = torch.linspace(0, 1, height, dtype=torch.float64)[:, None]
+    columns = torch.linspace(0, 1, width, dtype=torch.float64)
+    return (3 * rows - 2 * columns)[None, None]
 
 
 def constant(dx: float, dy: float, height: int, width: int) -> torch.Tensor:
