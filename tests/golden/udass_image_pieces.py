@@ -1,5 +1,6 @@
 """Golden ``udass_image``: losses, feature distance, teacher, rates, rare classes, data, labels and scores."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 import torch
 
 from golden.support import case_parameters, load_json, load_npz
+from nolabel.data.polygons import polygon_codes
+from nolabel.data.sampling import ClassStatistics, count_classes
+from nolabel.data.views import View, fitted_size
 from nolabel.engine.ema import ramped_rate, update_average
 from nolabel.engine.parameter_groups import parameter_groups, scale_rates
 from nolabel.labels import raw_table
@@ -14,11 +18,13 @@ from nolabel.methods.quadmix.feature_distance import downscale_labels, feature_d
 from nolabel.methods.quadmix.losses import entropy_loss
 from nolabel.methods.quadmix.optimizers import OptimizerConfig, build_optimizer, rate_schedule
 from nolabel.metrics import CITYSCAPES_SUBSETS, SemanticQuality
+from nolabel.models.segmentation.normalise import MEAN, normalise_imagenet
 
 pytestmark = pytest.mark.golden
 
 SCORES = 1e-7  # README table
 EXACT = 1e-6
+PIXELS = 1e-5
 
 
 @pytest.mark.parametrize("path", case_parameters("udass_image", "feature_distance*"))
@@ -97,6 +103,69 @@ def test_entropy_loss(path: Path) -> None:
     given, recorded = load_npz(path / "input.npz"), load_npz(path / "output.npz")
     loss = entropy_loss(torch.from_numpy(given["logits"]))
     np.testing.assert_allclose(loss.item(), recorded["entropy_loss"].item(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", case_parameters("udass_image", "data_pipeline*"))
+@pytest.mark.parametrize("side", ["src", "trg"])
+def test_views(path: Path, side: str) -> None:
+    given, recorded = load_npz(path / "input.npz"), load_npz(path / "output.npz")
+    meta = load_json(path / "meta.json")
+    # Crops that were not varied enough come before the one that was used.
+    top, left, flip = [draw["value"] for draw in meta["draws"][side]][-3:]
+    labels = torch.from_numpy(given[f"{side}_lbl"])
+    size = fitted_size((labels.shape[0], labels.shape[1]), tuple(meta[f"{side}_scale"]))
+    view = View(size, top, left, tuple(meta["crop"]), flip < 0.5)
+    image = torch.from_numpy(np.ascontiguousarray(given[f"{side}_bgr"][..., ::-1])).permute(2, 0, 1)
+    found = normalise_imagenet(view.image(image, [value / 255 for value in MEAN])[None])[0]
+    np.testing.assert_allclose(found, recorded[f"{side}_img"], rtol=0, atol=PIXELS)
+    np.testing.assert_array_equal(view.labels(labels), recorded[f"{side}_lbl"][0])
+    if f"{side}_valid" in recorded:
+        valid = view.labels(torch.from_numpy(given["valid_mask"]))
+        np.testing.assert_array_equal(valid, recorded[f"{side}_valid"][0])
+
+
+@pytest.mark.parametrize("path", case_parameters("udass_image", "rcs*"))
+def test_rare_class_sampling(path: Path, tmp_path: Path) -> None:
+    recorded, indices = load_npz(path / "output.npz"), load_json(path / "output.json")
+    meta = load_json(path / "meta.json")
+    rows = meta["sample_class_stats"]
+    (tmp_path / "sample_class_stats.json").write_text(json.dumps(rows))
+    statistics = ClassStatistics.read(
+        tmp_path, 1 + max(int(key) for row in rows for key in row if key != "file")
+    )
+    np.testing.assert_array_equal(statistics.order(), recorded["classes"])
+    temperatures = {
+        name: float(name.removeprefix("prob_T")) for name in recorded if name.startswith("prob_T")
+    }
+    assert temperatures
+    for name, temperature in temperatures.items():
+        np.testing.assert_allclose(statistics.probabilities(temperature), recorded[name], rtol=0, atol=EXACT)
+    statistics.write(tmp_path)
+    assert load_json(tmp_path / "sample_class_stats.json") == rows
+    assert load_json(tmp_path / "samples_with_class.json") == indices["samples_with_class"]
+    names = [Path(name).name for name in statistics.names]
+    found = {
+        str(label): [names[image] for image in images]
+        for label, images in zip(
+            statistics.order().tolist(), statistics.candidates(meta["min_pixels"]), strict=True
+        )
+    }
+    assert found == indices["files_above_min_pixels"]
+
+
+@pytest.mark.parametrize("path", case_parameters("udass_image", "label_conversion*"))
+def test_polygons_and_statistics(path: Path) -> None:
+    recorded = load_npz(path / "output.npz")
+    annotation = load_json(path / "meta.json")["cityscapes_polygons"]
+    codes = polygon_codes(annotation)
+    classes = np.where(codes >= 1000, codes // 1000, codes)
+    labels = raw_table("cityscapes", "cityscapes_19")[classes]
+    np.testing.assert_array_equal(labels, recorded["cityscapes_train"])
+    for name, statistics in load_json(path / "output.json").items():
+        maps = recorded[name.replace("_stats", "_train")]
+        counts = count_classes(torch.from_numpy(maps), len(CITYSCAPES_SUBSETS["19"])).tolist()
+        file = statistics.pop("file")
+        assert {str(label): n for label, n in enumerate(counts) if n} == statistics, file
 
 
 @pytest.mark.parametrize("path", case_parameters("udass_image", "miou*"))

@@ -11,7 +11,7 @@ from nolabel.engine.parameter_groups import parameter_groups, scale_rates
 from nolabel.methods.quadmix.class_vectors import class_vectors, maximum_mean_discrepancy, temporal_mean
 from nolabel.methods.quadmix.losses import pixel_cross_entropy
 from nolabel.methods.quadmix.optimizers import (
-    REFERENCE_CONVOLUTIONAL_RULES,
+    REFERENCE_VIDEO_RULES,
     TRANSFORMER_RULES,
     OptimizerConfig,
     build_optimizer,
@@ -35,14 +35,14 @@ def close(found: torch.Tensor, expected: np.ndarray, tolerance: float = STATISTI
 @pytest.mark.parametrize("path", case_parameters("udass_video", "schedules/*.json"))
 def test_rates_of_the_convolutional_network(path: Path) -> None:
     recorded = load_json(path)
-    names = ("conv1.weight", "sf_layer.weight", "layer7.head.1.weight")
+    names = ("backbone.stem.conv1.weight", "fusion.weight", "main.classifier.weight")
     benchmarks = [rows for name, rows in recorded.items() if isinstance(rows, list) and name != MULTIPLIER]
     assert benchmarks
     for rows in benchmarks:
         config = OptimizerConfig(
             name="sgd",
             learning_rate=rows[0][1],
-            rules=REFERENCE_CONVOLUTIONAL_RULES,
+            rules=REFERENCE_VIDEO_RULES,
             power=CNN_POWER,
             decay_steps=CNN_DECAY_STEPS,
             warmup_steps=0,
@@ -65,10 +65,11 @@ def test_rates_and_groups_of_the_transformer(path: Path) -> None:
     layouts = cases("udass_video", "net_vit/layout*.json")
     names = [entry["name"] for entry in load_json(layouts[0]) if not is_buffer(entry["name"])]
     found: dict[tuple[float, float], list[str]] = {}
-    parameters = [(name, torch.nn.Parameter(torch.zeros(1))) for name in names]
+    ours = {name.replace("model.", "backbone."): name for name in names}
+    parameters = [(name, torch.nn.Parameter(torch.zeros(1))) for name in ours]
     for group in parameter_groups(parameters, config.rules, config.learning_rate, config.weight_decay):
         key = (round(group["lr"], 12), group["weight_decay"])
-        found.setdefault(key, []).extend(name for name, _ in group["params"])
+        found.setdefault(key, []).extend(ours[name] for name, _ in group["params"])
     counts = recorded["vit_groups_count"]
     assert {key: len(members) for key, members in found.items()} == {
         settings(name): count for name, count in counts.items()

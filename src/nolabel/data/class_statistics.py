@@ -13,10 +13,12 @@ import torch
 from nolabel.data.domains import JoinedLabelled
 from nolabel.data.labelled import LabelledDataset
 from nolabel.data.sampling import ClassStatistics, count_classes
+from nolabel.errors import DataError
+from nolabel.labels import CITYSCAPES_19
 
 __all__ = ["cache_folder", "class_statistics", "statistics_key"]
 
-_VERSION = "1"  # of what is counted and how it is kept
+_VERSION = "2"  # of what is counted and how it is kept
 
 
 def class_statistics(
@@ -27,6 +29,8 @@ def class_statistics(
     advance: Callable[[int], object] | None = None,
 ) -> ClassStatistics:
     """Count the classes of a data set's label maps, at their own size, or take the counts of an earlier time.
+
+    Where DAFormer's or MIC's tools left a ``sample_class_stats.json`` in the data set's folder, its counts are taken.
 
     The counts lie in a folder named by what they depend on: path, size and time of every label file, the table that
     reads them, and the classes. Changed, added or removed files therefore make new counts.
@@ -67,8 +71,13 @@ def statistics_key(dataset: LabelledDataset) -> str:
 def _of_part(
     dataset: LabelledDataset, cache: Path, threads: int, advance: Callable[[int], object] | None
 ) -> ClassStatistics:
+    delivered = _delivered(dataset)
+    if delivered is not None:
+        if advance is not None:
+            advance(len(dataset))
+        return delivered
     folder, classes = cache / statistics_key(dataset), dataset.space.num_classes
-    # The second file is written last: where it is, both are whole.
+    # The last file is written last: where it is, all are whole.
     if (folder / "samples_with_class.json").is_file():
         if advance is not None:
             advance(len(dataset))
@@ -86,3 +95,14 @@ def _of_part(
     statistics = ClassStatistics(tuple(dataset.names), torch.stack(counts))
     statistics.write(folder)
     return statistics
+
+
+def _delivered(dataset: LabelledDataset) -> ClassStatistics | None:
+    """Return the counts of training ids that lie beside the images, if they are of all these images."""
+    path = dataset.root / "sample_class_stats.json"
+    if dataset.space != CITYSCAPES_19 or not path.is_file():
+        return None
+    try:
+        return ClassStatistics.read(path, dataset.space.num_classes).for_images(dataset.names)
+    except DataError:
+        return None

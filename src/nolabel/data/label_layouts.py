@@ -12,6 +12,7 @@ from nolabel.data.cityscapes import CITYSCAPES_SOURCE
 from nolabel.data.files import examples, read_json
 from nolabel.data.label_files import decode_classes, find_files, pair_files, read_channels
 from nolabel.data.labelled import IdMap, LabelledDataset, LabelledLayout, LabelledRecord
+from nolabel.data.polygons import polygon_codes
 from nolabel.data.semantic_layouts import SEMANTIC_LAYOUTS
 from nolabel.data.video_layouts import VIDEO_STILLS
 from nolabel.errors import ConfigError, DataError
@@ -19,6 +20,7 @@ from nolabel.labels import VOID
 
 __all__ = ["LAYOUTS", "CityscapesPanoptic", "decode_segments", "open_labelled", "read_channels"]
 
+_CITYSCAPES_ENDINGS = ("_gtFine_instanceIds.png", "_gtFine_polygons.json")
 _FIRST_THING_CODE = 24_000
 _BDD_FIRST_THING = 31
 _MUSES_THINGS = frozenset({24, 25, 26, 27, 28, 31, 32, 33})
@@ -29,7 +31,7 @@ class CityscapesPanoptic(LabelledDataset):
 
     ::
 
-        root/gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_instanceIds.png
+        root/gtFine/<split>/<city>/<city>_<sequence>_<frame>_gtFine_instanceIds.png    or    ..._polygons.json
         root/leftImg8bit_sequence/<split>/<city>/..._leftImg8bit.png    or    root/leftImg8bit/<split>/<city>/...
 
     Args:
@@ -67,13 +69,16 @@ def open_labelled(name: str, root: str | Path, split: str = "val", **options: An
 
 
 def _cityscapes_records(root: Path, split: str) -> list[LabelledRecord]:
-    labels = find_files(root, f"gtFine/{split}/*/*_gtFine_instanceIds.png", CITYSCAPES_SOURCE)
+    # Either is whole; the maps are faster to read.
+    maps, polygons = (f"gtFine/{split}/*/*{ending}" for ending in _CITYSCAPES_ENDINGS)
+    only_polygons = next(root.glob(maps), None) is None and next(root.glob(polygons), None) is not None
+    labels = find_files(root, polygons if only_polygons else maps, CITYSCAPES_SOURCE)
     folder = next(
         (f for f in ("leftImg8bit_sequence", "leftImg8bit") if (root / f / split).is_dir()), "leftImg8bit"
     )
 
     def image_of(label: Path) -> Path:
-        stem = label.name.removesuffix("_gtFine_instanceIds.png")
+        stem = label.name.partition("_gtFine_")[0]
         return root / folder / split / label.parent.name / f"{stem}_leftImg8bit.png"
 
     pairs = pair_files(labels, image_of, root, CITYSCAPES_SOURCE)
@@ -216,7 +221,8 @@ def _camvid_records(root: Path, split: str) -> list[LabelledRecord]:
 
 def _decode_cityscapes(record: LabelledRecord) -> tuple[IdMap, IdMap]:
     """``instanceIds``: class * 1000 + k for objects (from 24000), else the class. A group has no instance."""
-    values = read_channels(record.label, 1)
+    from_polygons = record.label.suffix == ".json"
+    values = polygon_codes(read_json(record.label)) if from_polygons else read_channels(record.label, 1)
     classes = np.where(values >= 1000, values // 1000, values)
     return classes, np.where(values >= _FIRST_THING_CODE, values - _FIRST_THING_CODE + 1, 0)
 

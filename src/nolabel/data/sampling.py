@@ -10,15 +10,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from nolabel.config import Config
 from nolabel.errors import DataError
 from nolabel.structures.files import write_json
 
-__all__ = ["ClassStatistics", "RareClassSampler", "count_classes"]
+__all__ = ["ClassStatistics", "RareClassConfig", "RareClassSampler", "count_classes", "is_varied"]
 
 _KIND = re.compile(r"(_gtFine|_gt|_leftImg8bit|_rgb_anon|_label(TrainI|I)ds|_train_id)+$")
 
@@ -27,6 +30,21 @@ def count_classes(labels: Tensor, num_classes: int) -> Tensor:
     """Return (num_classes,) int64: pixels of every class in a map (H, W); larger ids (255) are not counted."""
     ids = labels.flatten().long().clamp(max=num_classes)
     return torch.bincount(ids, minlength=num_classes + 1)[:num_classes]
+
+
+def is_varied(labels: Tensor, num_classes: int, largest_share: float) -> bool:
+    """Tell whether a map (H, W) shows several classes, none of which covers ``largest_share`` of its labelled pixels."""
+    counts = count_classes(labels, num_classes)
+    return int((counts > 0).sum()) > 1 and int(counts.max()) < largest_share * int(counts.sum())
+
+
+class RareClassConfig(Config):
+    """Drawing source images so that rare classes are seen (class balancing, "+CB")."""
+
+    temperature: float = Field(0.01, gt=0)
+    """The lower, the more the rare classes prevail."""
+    min_pixels: int = Field(3000, ge=0)
+    """An image counts for a class if it has more pixels of it than these."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +93,17 @@ class ClassStatistics:
         return [images.nonzero()[:, 0] for images in (self.pixels[:, self.order()] > min_pixels).T]
 
     def write(self, folder: Path, *, indexed: bool = False) -> None:
-        """Write ``sample_class_stats.json`` and ``samples_with_class.json`` as the domain-adaptation tools read them.
+        """Write ``sample_class_stats.json``, ``sample_class_stats_dict.json`` and ``samples_with_class.json``.
+
+        The domain-adaptation tools read them.
 
         Args:
             folder: where the files go.
-            indexed: in the second file, put the position of an image before its name, as Co-Training wants it; DAFormer
+            indexed: in the last file, put the position of an image before its name, as Co-Training wants it; DAFormer
                 and UDASS want it without.
         """
-        rows, by_class = [], {}
+        rows: list[dict[str, Any]] = []
+        by_class: dict[str, Any] = {}
         for name, counts in zip(self.names, self.pixels.tolist(), strict=True):
             rows.append({str(c): n for c, n in enumerate(counts) if n} | {"file": name})
         for index in range(self.pixels.shape[1]):
@@ -93,6 +114,8 @@ class ClassStatistics:
                     [i, *e] if indexed else e for i, e in zip(images, entries, strict=True)
                 ]
         write_json(Path(folder) / "sample_class_stats.json", rows)
+        by_file = {row["file"]: {key: n for key, n in row.items() if key != "file"} for row in rows}
+        write_json(Path(folder) / "sample_class_stats_dict.json", by_file)
         write_json(Path(folder) / "samples_with_class.json", by_class)
 
     @classmethod
@@ -149,6 +172,10 @@ class RareClassSampler(Sampler[int]):
         temperature: the lower, the more the rare classes prevail.
         min_pixels: an image counts for a class if it has more than these.
 
+    Attributes:
+        images: the images drawn.
+        classes: for which each of them was drawn.
+
     Raises:
         DataError: no class has an image with enough pixels.
     """
@@ -175,7 +202,8 @@ class RareClassSampler(Sampler[int]):
         place = (torch.rand(number, generator=generator, dtype=torch.float64) * sizes[drawn]).long()
         starts = sizes.cumsum(0) - sizes
         images: Sequence[int] = torch.cat(candidates)[starts[drawn] + place].tolist()
-        self.images = images
+        classes: Sequence[int] = statistics.order()[drawn].tolist()
+        self.images, self.classes = images, classes
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,10 +16,10 @@ __all__ = ["ParameterRule", "parameter_groups", "scale_rates"]
 
 
 class ParameterRule(Config):
-    """What holds for the parameters whose name contains a word."""
+    """What holds for the parameters of some names."""
 
-    contains: str = Field(min_length=1)
-    """The word."""
+    pattern: str
+    """Regular expression; it is searched in the names."""
     rate: float = Field(1.0, ge=0)
     """Factor of the learning rate."""
     decay: float = Field(1.0, ge=0)
@@ -39,19 +40,19 @@ def parameter_groups(
 
     Args:
         parameters: names and parameters (``network.named_parameters()``).
-        rules: of those whose word is in the name the first one counts; where none is, the base values do.
+        rules: of those whose pattern is in the name the first one counts; where none is, the base values do.
         learning_rate, weight_decay: base values.
 
     Returns:
         Groups with ``params`` (names and parameters, in the given order), ``lr``, ``base_rate`` (the same),
         ``weight_decay``, ``scheduled`` and ``repeats``.
     """
-    base = ParameterRule(contains="everything else")
+    base = ParameterRule(pattern="")
     groups: dict[tuple[float, float, bool, int], dict[str, Any]] = {}
     for name, parameter in parameters:
         if not parameter.requires_grad:
             continue
-        rule = next((rule for rule in rules if rule.contains in name), base)
+        rule = next((rule for rule in rules if re.search(rule.pattern, name)), base)
         rate, decay = learning_rate * rule.rate, weight_decay * rule.decay
         group = groups.setdefault(
             (rate, decay, rule.scheduled, rule.repeats),

@@ -6,7 +6,7 @@ import torch
 from nolabel.engine.parameter_groups import ParameterRule, parameter_groups, scale_rates
 from nolabel.methods.quadmix.optimizers import (
     CONVOLUTIONAL_RULES,
-    REFERENCE_CONVOLUTIONAL_RULES,
+    REFERENCE_VIDEO_RULES,
     OptimizerConfig,
     RepeatedSGD,
     build_optimizer,
@@ -20,31 +20,34 @@ def parameters(*names):
 def test_the_first_rule_counts_and_frozen_parameters_are_left_out():
     named = parameters("a.head.norm", "a.norm", "a.weight", "a.frozen")
     named[3][1].requires_grad_(False)
-    rules = (ParameterRule(contains="head", rate=10), ParameterRule(contains="norm", decay=0))
+    rules = (ParameterRule(pattern="head", rate=10), ParameterRule(pattern="norm", decay=0))
     groups = parameter_groups(named, rules, 0.1, 0.5)
     found = {name: (g["lr"], g["weight_decay"]) for g in groups for name, _ in g["params"]}
     assert found == {"a.head.norm": (1.0, 0.5), "a.norm": (0.1, 0.0), "a.weight": (0.1, 0.5)}
 
 
 def test_rates_follow_the_schedule_unless_told_otherwise():
-    rules = (ParameterRule(contains="head", scheduled=False),)
+    rules = (ParameterRule(pattern="head", scheduled=False),)
     optimizer = torch.optim.SGD(parameter_groups(parameters("head", "body"), rules, 0.1, 0.0), lr=0.1)
     for factor in (0.5, 0.25):
         scale_rates(optimizer, factor)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.1 * factor])
 
 
-def test_official_names_get_the_original_s_repeats():
+def test_video_weights_get_the_original_s_repeats():
     names = {
-        "conv1.weight": 1,
-        "layer1.0.conv2.weight": 3,
-        "layer4.0.downsample.0.weight": 4,
-        "layer7.head.1.weight": 1,
-        "sf_layer.weight": 1,
+        "backbone.stem.conv1.weight": (1, 1.0, True),
+        "backbone.res2.0.conv2.weight": (3, 1.0, True),
+        "backbone.res5.0.shortcut.weight": (4, 1.0, True),
+        "main.classifier.weight": (1, 10.0, False),
+        "auxiliary.branches.0.bias": (1, 10.0, False),
+        "fusion.weight": (1, 10.0, True),
     }
-    groups = parameter_groups(parameters(*names), REFERENCE_CONVOLUTIONAL_RULES, 1.0, 0.0)
-    assert {name: g["repeats"] for g in groups for name, _ in g["params"]} == names
-    assert not any(rule.repeats > 1 or not rule.scheduled for rule in CONVOLUTIONAL_RULES)
+    groups = parameter_groups(parameters(*names), REFERENCE_VIDEO_RULES, 1.0, 0.0)
+    found = {n: (g["repeats"], g["lr"], g["scheduled"]) for g in groups for n, _ in g["params"]}
+    assert found == names
+    fixed = parameter_groups(parameters(*names), CONVOLUTIONAL_RULES, 1.0, 0.0)
+    assert {(g["lr"], g["repeats"], g["scheduled"]) for g in fixed} == {(1.0, 1, True), (10.0, 1, True)}
 
 
 def test_repeated_updates_match_the_recurrence_written_out():
@@ -54,7 +57,7 @@ def test_repeated_updates_match_the_recurrence_written_out():
         name="sgd",
         learning_rate=rate,
         weight_decay=decay,
-        rules=(ParameterRule(contains="w", repeats=repeats),),
+        rules=(ParameterRule(pattern="w", repeats=repeats),),
     )
     optimizer = build_optimizer([("w", weight)], config)
     assert isinstance(optimizer, RepeatedSGD)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nolabel.config import Config
 from nolabel.data.resizing import resize_image, resize_labels
-from nolabel.data.sampling import count_classes
+from nolabel.data.sampling import is_varied
 from nolabel.engine.segmentation_inference import shortest_edge_size
 from nolabel.methods.cotraining.class_crop import ClassCrop, class_window
 
@@ -208,8 +208,7 @@ def _draw_crop(labels: Tensor, config: AugmentConfig, generator: torch.Generator
         crop = Crop(top, crop_start(width, columns, None, _uniform(generator)), rows, columns)
         if config.largest_share >= 1:
             break
-        counts = count_classes(crop(labels[None], labels)[1], num_classes)
-        if int((counts > 0).sum()) > 1 and int(counts.max()) < config.largest_share * int(counts.sum()):
+        if is_varied(crop(labels[None], labels)[1], num_classes, config.largest_share):
             break
     if config.class_crop is None or config.reference_compat:
         return crop

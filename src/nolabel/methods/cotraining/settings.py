@@ -13,6 +13,7 @@ from pydantic import Field
 
 from nolabel.config import Config
 from nolabel.data.domain_images import DataPart
+from nolabel.data.sampling import RareClassConfig
 from nolabel.engine.fit import FitConfig
 from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.methods.cotraining.augment import AugmentConfig
@@ -27,7 +28,6 @@ __all__ = [
     "NetworkConfig",
     "PipelineConfig",
     "PseudoLabelConfig",
-    "RareClassConfig",
     "SelfTrainingConfig",
     "TrainingConfig",
     "TranslationConfig",
@@ -61,15 +61,6 @@ class NetworkConfig(Config):
     """Weights of the whole network: a file, or a registered name."""
     void_logit: bool = True
     """Whether the network has a logit for void, which is never taught but competes."""
-
-
-class RareClassConfig(Config):
-    """Drawing source images so that rare classes are seen (class balancing, "+CB")."""
-
-    temperature: float = Field(0.01, gt=0)
-    """The lower, the more the rare classes prevail."""
-    min_pixels: int = Field(3000, ge=0)
-    """An image counts for a class if it has more pixels of it than these."""
 
 
 class TrainingConfig(Config):

@@ -18,8 +18,7 @@ from nolabel.engine.schedules import polynomial_decay
 
 __all__ = [
     "CONVOLUTIONAL_RULES",
-    "IMAGE_RULES",
-    "REFERENCE_CONVOLUTIONAL_RULES",
+    "REFERENCE_VIDEO_RULES",
     "TRANSFORMER_RULES",
     "OptimizerConfig",
     "RepeatedSGD",
@@ -27,27 +26,22 @@ __all__ = [
     "rate_schedule",
 ]
 
-IMAGE_RULES = (ParameterRule(contains="head", rate=10), ParameterRule(contains="norm", decay=0))
-"""Heads (their normalisations too) ten times as fast; no decay of the backbone's normalisations."""
+OUTSIDE_BACKBONE = r"^(?!.*\bbackbone\b)"
 
-TRANSFORMER_RULES = (ParameterRule(contains="decoder", rate=10), ParameterRule(contains="norm", decay=0))
-"""The same for the names of the video transformer."""
+CONVOLUTIONAL_RULES = (ParameterRule(pattern=OUTSIDE_BACKBONE, rate=10),)
+"""Heads, their normalisations and the fusion of frames learn ten times as fast as the backbone."""
 
-CONVOLUTIONAL_RULES = (
-    ParameterRule(contains="sf_layer", rate=10),
-    ParameterRule(contains="layer5", rate=10),
-    ParameterRule(contains="layer6", rate=10),
-    ParameterRule(contains="layer7", rate=10),
+TRANSFORMER_RULES = (*CONVOLUTIONAL_RULES, ParameterRule(pattern="norm", decay=0))
+"""The same, and no weight decay of the backbone's normalisations."""
+
+REFERENCE_VIDEO_RULES = (
+    ParameterRule(pattern=r"^fusion\b", rate=10),
+    ParameterRule(pattern=OUTSIDE_BACKBONE, rate=10, scheduled=False),
+    ParameterRule(pattern=r"\bshortcut\b", repeats=4),
+    ParameterRule(pattern=r"\bres\d\b", repeats=3),
 )
-"""Heads and score fusion of the video CNN ten times as fast."""
-
-REFERENCE_CONVOLUTIONAL_RULES = (
-    CONVOLUTIONAL_RULES[0],
-    *(rule.model_copy(update={"scheduled": False}) for rule in CONVOLUTIONAL_RULES[1:]),
-    ParameterRule(contains="downsample", repeats=4),
-    ParameterRule(contains="layer", repeats=3),
-)
-"""As executed: the heads' rate never falls, and a weight is updated as often in a step as modules enclose it."""
+"""The video CNN as executed: the heads' rate never falls, and a weight is updated as often in a step as modules enclose
+it."""
 
 
 class OptimizerConfig(Config):
@@ -61,7 +55,7 @@ class OptimizerConfig(Config):
     """Base weight decay."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Of SGD."""
-    rules: tuple[ParameterRule, ...] = IMAGE_RULES
+    rules: tuple[ParameterRule, ...] = TRANSFORMER_RULES
     """Exceptions by name; the first that fits counts."""
     power: float = Field(1.0, ge=0)
     """Of the polynomial decay."""

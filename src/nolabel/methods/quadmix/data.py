@@ -1,0 +1,151 @@
+"""The samples of a training on images: a part of a source image with its labels, and a part of a target image.
+
+Source: UDASS specification (image) 2.4, 2.11 and 4.4.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nolabel.data.domain_images import SourceImages, TargetImages
+from nolabel.data.files import read_image
+from nolabel.data.resizing import to_bytes
+from nolabel.data.sampling import ClassStatistics, RareClassSampler
+from nolabel.data.views import View, ViewConfig, draw_view
+from nolabel.engine.seeding import generator_of
+from nolabel.errors import DataError
+from nolabel.labels import VOID
+from nolabel.methods.quadmix.settings import CropSamplingConfig, ImageConfig, TargetViewConfig
+from nolabel.models.segmentation.normalise import MEAN
+
+__all__ = ["DomainPair", "DomainPairs", "draw_view_with", "trusted_pixels"]
+
+FILL = tuple(value / 255 for value in MEAN)
+"""Colour beyond an image: what the networks' normalisation makes 0."""
+TRIES = 10
+
+
+class DomainPair(NamedTuple):
+    """A source and a target image; as a batch with a first axis B.
+
+    Attributes:
+        source: (3, h, w) float32 in [0, 1].
+        labels: (h, w) uint8 of the source, 255 void.
+        target: (3, h', w') float32 in [0, 1].
+        trusted: (h', w') bool: where pseudo labels count.
+        number: of the sample, from which draws may be seeded.
+    """
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor
+    trusted: Tensor
+    number: int
+
+
+class DomainPairs(Dataset[DomainPair]):
+    """As many samples as a training takes; each depends on nothing but the seed and its index.
+
+    Args:
+        source: labelled images.
+        target: images to adapt to.
+        config: settings.
+        count: number of samples: steps, times batch, times processes.
+        statistics: of the source's classes, for ``config.rare_classes``.
+
+    Raises:
+        DataError: statistics are wanted and missing, or no image has enough of any class.
+    """
+
+    def __init__(
+        self,
+        source: SourceImages,
+        target: TargetImages,
+        config: ImageConfig,
+        count: int,
+        *,
+        statistics: ClassStatistics | None = None,
+    ) -> None:
+        self.source, self.target, self.config, self.count = source, target, config, count
+        self.seed, self.num_classes = config.fit.seed, source.space.num_classes
+        self.drawn: RareClassSampler | None = None
+        if config.rare_classes is not None:
+            if statistics is None:
+                raise DataError("drawing rare classes needs statistics of the source's labels")
+            self.drawn = RareClassSampler(
+                statistics,
+                count,
+                generator_of(self.seed, "rare classes"),
+                temperature=config.rare_classes.temperature,
+                min_pixels=config.rare_classes.min_pixels,
+            )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> DomainPair:
+        source, labels = self._source(index)
+        target, trusted = self._target(index)
+        return DomainPair(source, labels, target, trusted, index)
+
+    def _source(self, index: int) -> tuple[Tensor, Tensor]:
+        generator = generator_of(self.seed, "source image", index)
+        wanted = None
+        if self.drawn is not None:
+            place, wanted = self.drawn.images[index], self.drawn.classes[index]
+        else:
+            place = int(torch.randint(len(self.source), (), generator=generator))
+        image, labels = self.source[place]
+        view = draw_view_with(
+            wanted, labels, self.config.source_view, self.config.rare_classes, generator, self.num_classes
+        )
+        return view.image(image, FILL), view.labels(labels)
+
+    def _target(self, index: int) -> tuple[Tensor, Tensor]:
+        generator = generator_of(self.seed, "target image", index)
+        place = int(torch.randint(len(self.target), (), generator=generator))
+        image = to_bytes(read_image(self.target.paths[place]).as_subclass(Tensor))
+        size = (image.shape[-2], image.shape[-1])
+        view = draw_view(size, self.config.target_view, generator)
+        return view.image(image, FILL), view.labels(trusted_pixels(size, self.config.target_view), fill=0)
+
+
+def draw_view_with(
+    wanted: int | None,
+    labels: Tensor,
+    config: ViewConfig,
+    sampling: CropSamplingConfig | None,
+    generator: torch.Generator,
+    num_classes: int = VOID,
+) -> View:
+    """Draw a part of an image; if it was chosen for a class, one that shows enough of it, if ten more draws find any.
+
+    Args:
+        wanted: the class.
+        labels: (H, W) of the image.
+        config: settings of the part.
+        sampling: how many pixels are enough.
+        generator: source of the draws.
+        num_classes: ids from here on are void.
+    """
+    size = (labels.shape[0], labels.shape[1])
+    for attempt in range(TRIES + 1):
+        view = draw_view(size, config, generator, labels=labels, num_classes=num_classes)
+        if wanted is None or sampling is None or attempt == TRIES:
+            break
+        if int((view.labels(labels) == wanted).sum()) > sampling.min_crop_pixels:
+            break
+    return view
+
+
+def trusted_pixels(size: tuple[int, int], config: TargetViewConfig) -> Tensor:
+    """Return (H, W) bool, False in the margins of a stored image of a size."""
+    trusted = torch.ones(size, dtype=torch.bool)
+    top, bottom, left, right = config.margins
+    trusted[:top] = trusted[size[0] - bottom :] = False
+    trusted[:, :left] = trusted[:, size[1] - right :] = False
+    return trusted
