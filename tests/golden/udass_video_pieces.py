@@ -12,7 +12,6 @@ from nolabel.methods.quadmix.class_vectors import class_vectors, maximum_mean_di
 from nolabel.methods.quadmix.losses import pixel_cross_entropy
 from nolabel.methods.quadmix.optimizers import (
     REFERENCE_VIDEO_RULES,
-    TRANSFORMER_RULES,
     OptimizerConfig,
     build_optimizer,
     rate_schedule,
@@ -42,7 +41,6 @@ def test_rates_of_the_convolutional_network(path: Path) -> None:
         config = OptimizerConfig(
             name="sgd",
             learning_rate=rows[0][1],
-            rules=REFERENCE_VIDEO_RULES,
             power=CNN_POWER,
             decay_steps=CNN_DECAY_STEPS,
             warmup_steps=0,
@@ -50,7 +48,8 @@ def test_rates_of_the_convolutional_network(path: Path) -> None:
         factor = rate_schedule(config, rows[-1][0])
         for row in rows:
             for name, expected in zip(names, row[1:], strict=True):
-                optimizer = build_optimizer([(name, torch.nn.Parameter(torch.zeros(1)))], config)
+                weight = torch.nn.Parameter(torch.zeros(1))
+                optimizer = build_optimizer([(name, weight)], config, REFERENCE_VIDEO_RULES)
                 scale_rates(optimizer, factor(row[0]))
                 np.testing.assert_allclose(optimizer.param_groups[0]["lr"], expected, rtol=RATE, err_msg=name)
 
@@ -58,7 +57,7 @@ def test_rates_of_the_convolutional_network(path: Path) -> None:
 @pytest.mark.parametrize("path", case_parameters("udass_video", "schedules/*.json"))
 def test_rates_and_groups_of_the_transformer(path: Path) -> None:
     recorded = load_json(path)
-    config = OptimizerConfig(rules=TRANSFORMER_RULES, decay_in_warmup=False)
+    config = OptimizerConfig(decay_in_warmup=False)
     factor = rate_schedule(config, VIT_STEPS)
     for step, expected in recorded[MULTIPLIER]:
         np.testing.assert_allclose(factor(step), expected, rtol=RATE, atol=RATE)

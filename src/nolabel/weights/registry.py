@@ -131,6 +131,7 @@ _ENTRIES = (
     ),
     *(_page(f"mit_b{n}", f"mit_b{n}.pth", "NVlabs/SegFormer", f"mit_b{n}", _SEGFORMER) for n in range(6)),
     _page("resnet101_v1c", "resnet101_v1c.pth", "open-mmlab/mmcv", "resnet101_v1c", _MMSEG, "Apache-2.0"),
+    _page("deeplab_imagenet", "DeepLab_resnet_pretrained_imagenet.pth", "valeoai/ADVENT", "resnet101", _TPS),
     # Co-Training
     _page(
         "cotraining",

@@ -5,7 +5,6 @@ import torch
 
 from nolabel.engine.parameter_groups import ParameterRule, parameter_groups, scale_rates
 from nolabel.methods.quadmix.optimizers import (
-    CONVOLUTIONAL_RULES,
     REFERENCE_VIDEO_RULES,
     OptimizerConfig,
     RepeatedSGD,
@@ -46,7 +45,7 @@ def test_video_weights_get_the_original_s_repeats():
     groups = parameter_groups(parameters(*names), REFERENCE_VIDEO_RULES, 1.0, 0.0)
     found = {n: (g["repeats"], g["lr"], g["scheduled"]) for g in groups for n, _ in g["params"]}
     assert found == names
-    fixed = parameter_groups(parameters(*names), CONVOLUTIONAL_RULES, 1.0, 0.0)
+    fixed = parameter_groups(parameters(*names), OptimizerConfig(decay_norms=True).rules, 1.0, 0.0)
     assert {(g["lr"], g["repeats"], g["scheduled"]) for g in fixed} == {(1.0, 1, True), (10.0, 1, True)}
 
 
@@ -57,9 +56,9 @@ def test_repeated_updates_match_the_recurrence_written_out():
         name="sgd",
         learning_rate=rate,
         weight_decay=decay,
-        rules=(ParameterRule(pattern="w", repeats=repeats),),
     )
-    optimizer = build_optimizer([("w", weight)], config)
+    rules = (ParameterRule(pattern="w", repeats=repeats),)
+    optimizer = build_optimizer([("w", weight)], config, rules)
     assert isinstance(optimizer, RepeatedSGD)
     expected, buffer = weight.detach().clone(), None
     for step in range(3):
@@ -71,13 +70,13 @@ def test_repeated_updates_match_the_recurrence_written_out():
             buffer = change if step == 0 else momentum * buffer + change
             expected = expected - rate * buffer
         assert torch.allclose(weight, expected)
-    again = build_optimizer([("w", torch.nn.Parameter(weight.detach().clone()))], config)
+    again = build_optimizer([("w", torch.nn.Parameter(weight.detach().clone()))], config, rules)
     again.load_state_dict(optimizer.state_dict())
     assert torch.allclose(again.state_dict()["state"][0]["momentum_buffer"], buffer)
 
 
 def test_one_update_a_step_is_plain_sgd():
-    config = OptimizerConfig(name="sgd", learning_rate=0.1, rules=())
+    config = OptimizerConfig(name="sgd", learning_rate=0.1, head_rate=1)
     ours, plain = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
     group = parameter_groups([("w", ours)], (), 0.1, 0.01)
     mine = RepeatedSGD(group, 0.1, 0.9)

@@ -5,7 +5,7 @@ Source: UDASS specification, image 2.10 and 2.12, video 5.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,9 +17,7 @@ from nolabel.engine.parameter_groups import ParameterRule, parameter_groups
 from nolabel.engine.schedules import polynomial_decay
 
 __all__ = [
-    "CONVOLUTIONAL_RULES",
     "REFERENCE_VIDEO_RULES",
-    "TRANSFORMER_RULES",
     "OptimizerConfig",
     "RepeatedSGD",
     "build_optimizer",
@@ -27,12 +25,6 @@ __all__ = [
 ]
 
 OUTSIDE_BACKBONE = r"^(?!.*\bbackbone\b)"
-
-CONVOLUTIONAL_RULES = (ParameterRule(pattern=OUTSIDE_BACKBONE, rate=10),)
-"""Heads, their normalisations and the fusion of frames learn ten times as fast as the backbone."""
-
-TRANSFORMER_RULES = (*CONVOLUTIONAL_RULES, ParameterRule(pattern="norm", decay=0))
-"""The same, and no weight decay of the backbone's normalisations."""
 
 REFERENCE_VIDEO_RULES = (
     ParameterRule(pattern=r"^fusion\b", rate=10),
@@ -55,8 +47,10 @@ class OptimizerConfig(Config):
     """Base weight decay."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Of SGD."""
-    rules: tuple[ParameterRule, ...] = TRANSFORMER_RULES
-    """Exceptions by name; the first that fits counts."""
+    head_rate: float = Field(10.0, gt=0)
+    """Factor of the rate outside the backbone: heads with their normalisations, fusion of frames."""
+    decay_norms: bool = False
+    """Whether the backbone's normalisations decay, too (ResNets)."""
     power: float = Field(1.0, ge=0)
     """Of the polynomial decay."""
     decay_steps: int | None = Field(None, gt=0)
@@ -67,6 +61,12 @@ class OptimizerConfig(Config):
     """Part of the rate at step 0."""
     decay_in_warmup: bool = True
     """Whether the decay begins at step 0, or where the warm-up ends."""
+
+    @property
+    def rules(self) -> tuple[ParameterRule, ...]:
+        """What holds for which parameters."""
+        heads = ParameterRule(pattern=OUTSIDE_BACKBONE, rate=self.head_rate)
+        return (heads,) if self.decay_norms else (heads, ParameterRule(pattern="norm", decay=0))
 
 
 class RepeatedSGD(torch.optim.Optimizer):
@@ -118,13 +118,21 @@ class RepeatedSGD(torch.optim.Optimizer):
 
 
 def build_optimizer(
-    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    config: OptimizerConfig,
+    rules: Sequence[ParameterRule] | None = None,
 ) -> torch.optim.Optimizer:
     """Build the optimizer of named parameters (``network.named_parameters()``).
 
     Set its rates with :func:`~nolabel.engine.parameter_groups.scale_rates` and :func:`rate_schedule`.
+
+    Args:
+        parameters: names and parameters.
+        config: settings.
+        rules: instead of those of the settings (``REFERENCE_VIDEO_RULES``).
     """
-    groups = parameter_groups(parameters, config.rules, config.learning_rate, config.weight_decay)
+    chosen = config.rules if rules is None else rules
+    groups = parameter_groups(parameters, chosen, config.learning_rate, config.weight_decay)
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.999))
     if any(group["repeats"] > 1 for group in groups):

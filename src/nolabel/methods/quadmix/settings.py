@@ -1,8 +1,9 @@
-"""Settings of every training; the defaults are the published ones of QuadMix (ViT) from GTA5 to Cityscapes.
+"""Settings of every training; the defaults are the published ones of HRDA from GTA5 to Cityscapes.
 
-Every ingredient is a section that may be left out (``null``): DAFormer is HRDA without ``network: hrda_*``, MIC is QuadMix
-without ``quadmix``, DACS is DAFormer without ``feature_distance`` and ``rare_classes``, and a training on the source alone
-has no ``adaptation``. Source: UDASS specification, image 2 and video 5.
+Every ingredient is a section that may be left out (``null``): QuadMix is MIC with ``mixing``, MIC is HRDA with
+``adaptation.masked``, DAFormer is HRDA with another network at half the size, DACS is DAFormer without
+``feature_distance`` and ``rare_classes``, and a training on the source alone has no ``adaptation``. Source: UDASS
+specification, image 2.
 """
 
 from __future__ import annotations
@@ -144,11 +145,7 @@ class AdaptationConfig(Config):
     strong_view: StrongViewConfig = StrongViewConfig()
     """Changes to mixed images, and to masked ones."""
     class_mix: bool = True
-    """Half of the classes of a source image are pasted onto a target image (DACS), in all steps before ``quadmix``."""
-    quadmix: QuadMixConfig | None = None
-    """The four mixing directions."""
-    composite_weights: tuple[float, float] = (0.5, 0.5)
-    """Weights of the losses of the composites grown on the source and on the target."""
+    """Half of the classes of a source image are pasted onto a target image (DACS), in all steps before ``mixing``."""
     masked: MaskedConsistencyConfig | None = None
     """Masked image consistency."""
     entropy_weight: float = Field(0.0, ge=0)
@@ -195,6 +192,10 @@ class ImageConfig(Config):
     """Distance from the features of ImageNet, whose weights ``network.backbone`` names."""
     adaptation: AdaptationConfig | None = AdaptationConfig()
     """Learning on the target; None: the source alone."""
+    mixing: QuadMixConfig | None = None
+    """The four mixing directions (QuadMix), from their own start on."""
+    composite_weights: tuple[float, float] = (0.5, 0.5)
+    """Weights of the losses of the composites grown on the source and on the target."""
     reference_compat: bool = False
     """As executed: the weight of the masked loss counts for the fused resolution only."""
 

@@ -1,21 +1,22 @@
-"""Settings of the trainings on video; the defaults are the published ones of QuadMix (CNN) from VIPER to Cityscapes-Seq.
+"""Settings of the trainings on video; the defaults are the published ones of the CNN from VIPER to Cityscapes-Seq.
 
-TPS is QuadMix without ``quadmix`` and with a teacher that is the student from the start; a training on the source alone
+TPS is QuadMix without ``mixing`` and with a teacher that is the student from the start; a training on the source alone
 has no ``temporal``. Source: UDASS specification, video 5 and common 3.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from nolabel.config import Config
 from nolabel.data.domain_images import DataPart
 from nolabel.engine.fit import FitConfig
+from nolabel.engine.parameter_groups import ParameterRule
 from nolabel.methods.quadmix.mixing_config import QuadMixConfig
-from nolabel.methods.quadmix.optimizers import CONVOLUTIONAL_RULES, REFERENCE_VIDEO_RULES, OptimizerConfig
+from nolabel.methods.quadmix.optimizers import REFERENCE_VIDEO_RULES, OptimizerConfig
 from nolabel.methods.quadmix.settings import NetworkConfig
 from nolabel.methods.quadmix.strong_view import StrongViewConfig
 
@@ -25,12 +26,14 @@ NO_CHANGE = StrongViewConfig(jitter=0, grey=0, blur=0)
 
 
 class FramesConfig(Config):
-    """Frames of a side, as the network sees them."""
+    """Frames of a side, as they are read; see :class:`nolabel.data.video_clips.VideoClips`."""
 
-    size: tuple[int, int] = (512, 1024)
-    """Height and width they are brought to, in pixels."""
-    cut_bottom: int = Field(0, ge=0)
-    """Last rows that are then cut off, in pixels (SYNTHIA-Seq: 120)."""
+    size: tuple[int, int] | Literal["published"] | None = "published"
+    """Height and width they are brought to, in pixels; those of the layout; or None for as stored."""
+    bottom: int | None = Field(None, ge=0)
+    """Last rows that are then cut off, in pixels; by default the layout's, with its published size only."""
+    entries: Path | None = None
+    """Text file that lists the clips."""
 
 
 class FlowConfig(Config):
@@ -97,7 +100,7 @@ class VideoConfig(Config):
     """Labelled target frames, for scores only."""
     flow: FlowConfig = FlowConfig()
     """Motion."""
-    source_frames: FramesConfig = FramesConfig(size=(720, 1280))
+    source_frames: FramesConfig = FramesConfig()
     """Size of source frames."""
     target_frames: FramesConfig = FramesConfig()
     """Size of target frames, those of validation included."""
@@ -111,7 +114,7 @@ class VideoConfig(Config):
         name="sgd",
         learning_rate=1e-4,
         weight_decay=5e-4,
-        rules=CONVOLUTIONAL_RULES,
+        decay_norms=True,
         power=0.9,
         decay_steps=250_000,
         warmup_steps=0,
@@ -125,7 +128,7 @@ class VideoConfig(Config):
     """Weight of the auxiliary head in the losses of source and labelled target, where the network has one."""
     temporal: TemporalConfig | None = TemporalConfig(weight=0.2)
     """Learning on the target; None: the source alone."""
-    quadmix: QuadMixConfig | None = None
+    mixing: QuadMixConfig | None = None
     """The four mixing directions."""
     composite_weights: tuple[float, float] = (1.0, 1.0)
     """Weights of the losses of the composites grown on the source and on the target; ``temporal.weight`` counts for the
@@ -136,8 +139,8 @@ class VideoConfig(Config):
     """As executed: the convolutional network's optimizer updates weights several times in a step, its heads' rate never
     falls, and flow keeps its length where source frames are resized."""
 
-    def executed_optimizer(self) -> OptimizerConfig:
-        """Return the optimizer's settings, with the quirks of the original for the convolutional network on request."""
-        if not self.reference_compat or self.optimizer.name != "sgd":
-            return self.optimizer
-        return self.optimizer.model_copy(update={"rules": REFERENCE_VIDEO_RULES})
+    @property
+    def parameter_rules(self) -> tuple[ParameterRule, ...]:
+        """What holds for which parameters, with the quirks of the original for the convolutional network on request."""
+        executed = self.reference_compat and self.optimizer.name == "sgd"
+        return REFERENCE_VIDEO_RULES if executed else self.optimizer.rules
