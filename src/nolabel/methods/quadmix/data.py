@@ -88,6 +88,8 @@ class DomainPairs(Dataset[DomainPair]):
         return self.count
 
     def __getitem__(self, index: int) -> DomainPair:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
         source, labels = self._source(index)
         target, trusted = self._target(index)
         return DomainPair(source, labels, target, trusted, index)
