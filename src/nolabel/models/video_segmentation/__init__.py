@@ -38,7 +38,6 @@ _DEEPLABS: dict[str, Callable[..., AccelDeepLabConfig]] = {
     "accel_deeplab_tiny": AccelDeepLabConfig.tiny,
 }
 
-
 _DAFORMERS: dict[str, dict[str, Any]] = {
     "accel_daformer": {},
     "accel_daformer_tiny": {"backbone": "mit_tiny", "width": 32},
@@ -62,4 +61,7 @@ def build_video_segmentor(
     """
     if name in _DEEPLABS:
         return AccelDeepLab(_DEEPLABS[name](num_logits, **options), reference_compat=reference_compat)
-    raise ConfigError(f"there is no two-frame network {name!r}", hint=f"choose one of {', '.join(_DEEPLABS)}")
+    if name in _DAFORMERS:
+        return AccelDAFormer(num_logits, reference_compat=reference_compat, **(_DAFORMERS[name] | options))
+    known = ", ".join((*_DEEPLABS, *_DAFORMERS))
+    raise ConfigError(f"there is no two-frame network {name!r}", hint=f"choose one of {known}")

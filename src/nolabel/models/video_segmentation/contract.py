@@ -54,8 +54,8 @@ class TwoFrameSegmentor(nn.Module):
 
     Args:
         num_logits: channels of the result.
-        reference_compat: resize flow by the height ratio alone (see :func:`~nolabel.geometry.resize_flow`), and let
-            feature mixing change no score, as the released code does (spec 4.1 and 4.2).
+        reference_compat: resize flow by the height ratio alone (see :func:`~nolabel.geometry.resize_flow`), blend by the
+            sum of static masks, and let feature mixing change no score, as the released code does (spec 4.1 and 4.2).
 
     Attributes:
         fusion: one 1x1 convolution from both scores to the result; at first it hands the current ones on.
@@ -120,7 +120,9 @@ class TwoFrameSegmentor(nn.Module):
         flow = resize_flow(flow, grid, self.reference_compat).nan_to_num(0.0, 0.0, 0.0)
         if static is not None:
             static = static.reshape(static.shape[0], 1, *static.shape[-2:])
-            static = F.interpolate(static.float(), grid, mode="nearest") > 0
+            static = F.interpolate(static.float(), grid, mode="nearest")
+            if not self.reference_compat:
+                static = (static > 0).float()
         fused = self._fuse(current.main, key.main, flow, static)
         auxiliary = None
         if current.auxiliary is not None and key.auxiliary is not None:
@@ -132,7 +134,8 @@ class TwoFrameSegmentor(nn.Module):
         current, key = enlarge_corners(current, grid), enlarge_corners(key, grid)
         moved, _ = backward_warp(key, flow, "bilinear", "border")
         if static is not None:
-            moved = torch.where(static, current, moved)
+            # As executed, patches that lie over each other count as often as they do.
+            moved = moved * (1 - static) + current * static
         fused: Tensor = self.fusion(torch.cat([current, moved], dim=1))
         return fused
 

@@ -46,7 +46,8 @@ class AccelDAFormer(TwoFrameSegmentor):
 
     def frame_scores(self, images: Tensor, mix: FeatureMix | None = None) -> FrameScores:
         """Score single frames; ``feature`` is the joined embedding of all maps. See :class:`TwoFrameSegmentor`."""
-        feature = self.head.embed(self.backbone(subtract_mean(images)))
+        images = subtract_mean(images).to(self.fusion.weight.dtype)
+        feature = self.head.embed(self.backbone(images))
         mixed = feature if mix is None else mix.apply(feature)
         if mix is not None and self.reference_compat:
             # The release overwrites what it fuses from the mixed map; only batch statistics have seen it.

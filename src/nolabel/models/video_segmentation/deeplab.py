@@ -122,7 +122,8 @@ class AccelDeepLab(TwoFrameSegmentor):
 
     def frame_scores(self, images: Tensor, mix: FeatureMix | None = None) -> FrameScores:
         """Score single frames; ``feature`` is the last stage of the backbone. See :class:`TwoFrameSegmentor`."""
-        stages = self.backbone(subtract_mean(images))
+        # In the type of the weights: frames may come in a finer one, so that what wraps around stays exact.
+        stages = self.backbone(subtract_mean(images).to(self.fusion.weight.dtype))
         feature = stages["res5"]
         # The released source takes the other feature map and does nothing with it.
         mixed = feature if mix is None or self.reference_compat else mix.apply(feature)
