@@ -4,3 +4,4 @@ from golden.udass_video_data import *  # noqa: F403
 from golden.udass_video_mixing import *  # noqa: F403
 from golden.udass_video_networks import *  # noqa: F403
 from golden.udass_video_pieces import *  # noqa: F403
+from golden.udass_video_training import *  # noqa: F403
