@@ -1,0 +1,86 @@
+"""Label videos and folders of frames with a two-frame network, and write the results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nolabel.data.image_sequences import ImageSequence, open_sequences
+from nolabel.data.predicted_labels import PREDICTIONS_FILE
+from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predicting import PredictionOptions
+from nolabel.methods.quadmix.video_flow import open_estimator
+from nolabel.methods.quadmix.video_model import VideoModel
+from nolabel.methods.quadmix.video_predict import VideoPredictor
+from nolabel.structures.coco import categories
+from nolabel.structures.files import write_json
+from nolabel.viz.semantic_files import SemanticFiles
+
+__all__ = ["predict_video"]
+
+FORMATS = ("labels", "video", "gallery")
+
+
+def predict_video(
+    model: VideoModel,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    estimator: str = "raft_large",
+    formats: Iterable[str] | None = None,
+    options: PredictionOptions | None = None,
+    fps: float | None = None,
+    progress: bool = True,
+) -> PredictionSummary:
+    """Predict everything and write the results; images of one folder are the frames of one video, by name.
+
+    Args:
+        model: the network.
+        sources: videos, folders of frames.
+        out: folder of the results; files of the same names are replaced.
+        estimator: of the flow, see :func:`nolabel.models.motion.build_motion`.
+        formats: names of :data:`nolabel.viz.semantic_files.SEMANTIC_FORMATS`; labels, video and gallery by default.
+        options: sizes.
+        fps: speed of written videos; that of the source by default, 10 for images.
+        progress: show progress.
+
+    Raises:
+        ConfigError: an unknown format or estimator.
+        WeightsError: the estimator's weights are not there.
+        DataError: a source that does not exist, or no image could be read at all.
+    """
+    options, out = options or PredictionOptions(), Path(out)
+    sequences, chosen = open_sequences(sources), tuple(formats or FORMATS)
+    predictor = VideoPredictor(model, open_estimator(estimator, model.device))
+
+    def restarted(sequence: ImageSequence) -> None:
+        predictor.restart()
+
+    files = SemanticFiles(
+        out,
+        model.space,
+        set(chosen),
+        total=sum(len(sequence.names) for sequence in sequences),
+        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+    )
+    with files:
+        outcome = predict_sequences(
+            predictor,
+            sequences,
+            files,
+            options=options,
+            formats=[chosen] * len(sequences),
+            tracker=restarted,
+            progress=progress,
+        )
+    card = {
+        "model": None if model.source is None else model.source.name,
+        "space": model.space.name,
+        "categories": categories(model.space),
+        "output_size": options.output_size,
+        "max_side": options.max_side,
+        "flow": estimator,
+        "saved": list(files.formats),
+    }
+    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
+    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
