@@ -20,12 +20,13 @@ from statistics import mean, stdev
 
 import torch
 
+from nolabel.data.domain_images import DataPart
 from nolabel.engine.network_scoring import scorer
 from nolabel.engine.run_folder import RunFolder
 from nolabel.methods.cotraining.opening import load_settings, source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source, run_pipeline, train_baseline
 from nolabel.methods.cotraining.report import stage_scores
-from nolabel.methods.cotraining.settings import DataPart, PipelineConfig
+from nolabel.methods.cotraining.settings import PipelineConfig
 from nolabel.structures.files import write_bytes, write_json
 from nolabel.world import Rig, WorldSettings, write_world
 
