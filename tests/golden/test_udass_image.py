@@ -3,3 +3,4 @@
 from golden.udass_image_mixing import *  # noqa: F403
 from golden.udass_image_networks import *  # noqa: F403
 from golden.udass_image_pieces import *  # noqa: F403
+from golden.udass_image_training import *  # noqa: F403

@@ -35,8 +35,8 @@ __all__ = [
     "to_image",
 ]
 
-SYSTEMS = ("cups", "cotrain")
-PLANNED = ("unmore", "quadmix", "scenedino")
+SYSTEMS = ("cups", "cotrain", "quadmix")
+PLANNED = ("unmore", "scenedino")
 
 
 @overload
@@ -52,11 +52,12 @@ def load(
 
 @overload
 def load(
-    system: Literal["cotrain"],
+    system: Literal["cotrain", "quadmix"],
     weights: str | Path | None = None,
     *,
     device: str = "auto",
     space: LabelSpace | None = None,
+    part: Literal["student", "teacher"] = "student",
 ) -> SegmentationPipeline: ...
 
 
@@ -72,13 +73,14 @@ def load(
     """Load a model.
 
     Args:
-        system: ``"cups"`` (panoptic) or ``"cotrain"`` (semantic).
+        system: ``"cups"`` (panoptic), ``"cotrain"`` or ``"quadmix"`` (semantic).
         weights: run folder, converted file, official checkpoint, or the name of a registered one. For ``"cups"`` None
             takes the small embedded network, which was trained on the procedural world without labels.
         device: ``"auto"`` takes an accelerator where there is one, else as torch names it.
         settings: of ``"cups"``: ``part``, which network of a self-training checkpoint (``"student"`` or ``"teacher"``),
             and ``confidence_threshold``, the score from which instances are kept (the model's own by default). Of
-            ``"cotrain"``: ``space``, what the classes of an official checkpoint mean (Cityscapes' 19 by default).
+            ``"cotrain"`` and ``"quadmix"``: ``space``, what the classes of an official checkpoint mean (Cityscapes' 19 by
+            default), and ``part``.
 
     Raises:
         ConfigError: no such system.
@@ -90,7 +92,7 @@ def load(
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
     path = embedded_weights(system) if weights is None else _located(weights)
     chosen = pick_device(device)
-    if system == "cotrain":
+    if system in ("cotrain", "quadmix"):
         return SegmentationPipeline(segmentors.load_model(path, device=chosen, **settings))
     return PanopticPipeline(panoptic.load_model(path, device=chosen, **settings))
 

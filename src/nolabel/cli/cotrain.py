@@ -7,7 +7,7 @@ import typer
 from nolabel.cli.cotrain_loops import co_train, label, self_train
 from nolabel.cli.cotrain_run import run
 from nolabel.cli.cotrain_trainings import train_baseline, train_final, translate_lab
-from nolabel.cli.cotrain_use import evaluate, predict
+from nolabel.cli.segmentation_use import evaluate, predict
 
 app = typer.Typer(
     no_args_is_help=True, help="Labelled synthetic images to a network for real ones (Co-Training)."

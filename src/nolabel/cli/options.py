@@ -14,9 +14,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Threshold = Annotated[float | None, typer.Option(help="Score from which instances are kept, 0..1.")]
 Part = Annotated[
     Literal["student", "teacher"],
-    typer.Option(
-        help="Which network of a self-training checkpoint: the one trained, or its running average."
-    ),
+    typer.Option(help="Which network of a training with a teacher: the one trained, or its running average."),
 ]
 ValidationData = Annotated[
     Path | None,

@@ -20,13 +20,14 @@ from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CITYSCAPES_19, LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.models.segmentation import Segmentor, build_segmentor
-from nolabel.weights import find_weights, load_checkpoint, save_safetensors, select_part
+from nolabel.weights import Part, find_weights, load_checkpoint, save_safetensors, select_part
 from nolabel.weights.layouts import mmseg
 from nolabel.weights.layouts.mmseg import OfficialNetwork
 
 __all__ = [
     "CARD_KIND",
     "MODEL_FILE",
+    "TEACHER_FILE",
     "SegmentorModel",
     "load_model",
     "model_path",
@@ -36,6 +37,7 @@ __all__ = [
 
 CARD_KIND = "segmentor"
 MODEL_FILE = "model.safetensors"
+TEACHER_FILE = "teacher.safetensors"
 OFFICIAL_CLASSIFIER = "sem_seg_head.predictor.bias"
 _OWN_KEYS = frozenset({"kind", "architecture", "options", "num_logits", "space", "inference"})
 
@@ -97,8 +99,12 @@ def save_model(model: SegmentorModel, path: Path, **facts: Any) -> Path:
     return save_safetensors(path, model.network.state_dict(), card)
 
 
-def model_path(path: str | Path) -> Path:
+def model_path(path: str | Path, part: Part = "student") -> Path:
     """Return the file of a network: of a run folder, itself, or of a registered name.
+
+    Args:
+        path: run folder, file or name.
+        part: of a run folder that has both.
 
     Raises:
         WeightsError: there is none.
@@ -106,10 +112,11 @@ def model_path(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_dir():
         return path if path.exists() else find_weights(str(path))
-    found = next((p for p in (path / MODEL_FILE, path / "final" / MODEL_FILE) if p.is_file()), None)
+    name = MODEL_FILE if part == "student" else TEACHER_FILE
+    found = next((p for p in (path / name, path / "final" / name) if p.is_file()), None)
     if found is None:
         raise WeightsError(
-            f"{path} holds no {MODEL_FILE}: its training has not finished.",
+            f"{path} holds no {name}: its training has not finished, or had none.",
             hint=f"continue it with the same command, then use {path} again",
         )
     return found
@@ -120,6 +127,7 @@ def load_model(
     *,
     space: LabelSpace | None = None,
     options: Mapping[str, Any] | None = None,
+    part: Part = "student",
     device: torch.device | str = "cpu",
 ) -> SegmentorModel:
     """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
@@ -130,20 +138,22 @@ def load_model(
             registered file.
         space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
         options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``).
+        part: of run folders and checkpoints with a student and its teacher.
         device: where the network goes.
 
     Raises:
         WeightsError: no such file, no segmentation network, or tensors that do not fit.
         ConfigError: the space does not fit the network.
     """
-    file = model_path(path)
+    file = model_path(path, part)
     checkpoint = load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == CARD_KIND:
         model = _from_card(card, file, dict(options or {}))
+        part = "student"  # our files hold one network each
     else:
         model = _from_official(state, file, space or CITYSCAPES_19, dict(options or {}))
-    load_network_state(model.network, state)
+    load_network_state(model.network, state, part)
     model.network.to(device).eval()
     return model
 
@@ -189,6 +199,6 @@ def _official_logits(state: Mapping[str, Tensor], file: Path) -> int:
         why = f"{OFFICIAL_CLASSIFIER} is missing" if parts else "neither a card nor an official layout"
         raise WeightsError(
             f"{file} is no segmentation network: {why}",
-            hint="give a run folder of `nolabel cotrain`, its model.safetensors, or an official model_final.pth",
+            hint="give the run folder of a training, its model.safetensors, or an official model_final.pth",
         )
     return len(names[OFFICIAL_CLASSIFIER])

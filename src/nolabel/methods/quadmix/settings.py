@@ -114,8 +114,8 @@ class MaskedConsistencyConfig(Config):
     second of target images."""
     augmented: bool = True
     """Strong view of the images before they are masked."""
-    weight: float = Field(1.0, ge=0)
-    """Of the loss."""
+    weight: float = Field(1.0, gt=0)
+    """Of the loss. (For none, leave out the section.)"""
     mask: MaskConfig = MaskConfig()
     """What is hidden."""
     teacher_rate: float | None = Field(None, ge=0, le=1)
@@ -166,8 +166,8 @@ class ImageConfig(Config):
     """Labelled source data; several are put together."""
     target: tuple[DataPart, ...] = (DataPart(),)
     """Unlabelled target images."""
-    validation: DataPart = DataPart(split="val")
-    """Labelled target images, for scores only."""
+    validation: DataPart = DataPart()
+    """Labelled target images, for scores only; its part ``val`` where it has one."""
     validate_teacher: bool = False
     """Score the teacher instead of the student."""
     network: NetworkConfig = NetworkConfig()
@@ -194,10 +194,13 @@ class ImageConfig(Config):
     """Learning on the target; None: the source alone."""
     mixing: QuadMixConfig | None = None
     """The four mixing directions (QuadMix), from their own start on."""
+    patch_frames: tuple[int, int] = (1024, 2048)
+    """Height and width of the source frames out of which patches of rare classes are cut."""
     composite_weights: tuple[float, float] = (0.5, 0.5)
     """Weights of the losses of the composites grown on the source and on the target."""
     reference_compat: bool = False
-    """As executed: the weight of the masked loss counts for the fused resolution only."""
+    """As executed: ClassMix draws from the classes of the whole batch, and the weight of the masked loss counts for the
+    fused resolution only."""
 
 
 def as_executed(config: ConfigType) -> ConfigType:

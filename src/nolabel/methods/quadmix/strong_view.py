@@ -65,6 +65,13 @@ class ViewDraws:
     blur: Tensor
     sigma: Tensor
 
+    def part(self, start: int, stop: int) -> ViewDraws:
+        """Return the draws of some of the samples."""
+        maps = (part[start:stop] for part in (self.jitter, self.order, self.grey, self.blur, self.sigma))
+        jitter, order, grey, blur, sigma = maps
+        factors = ColourFactors(*(factor[start:stop] for factor in self.factors))
+        return ViewDraws(jitter, factors, order, grey, blur, sigma)
+
 
 def draw_view(generator: torch.Generator, batch: int, config: StrongViewConfig) -> ViewDraws:
     """Draw the changes of ``batch`` samples, on the CPU."""

@@ -13,7 +13,7 @@ from nolabel.models.segmentation.contract import Segmentor
 __all__ = ["FeatureSegmentor", "TrainingOutputs"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingOutputs:
     """One look at images in training.
 

@@ -1,4 +1,4 @@
-"""``nolabel cotrain evaluate`` and ``predict``."""
+"""``evaluate`` and ``predict`` of ``nolabel cotrain`` and ``nolabel quadmix``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nolabel.cli.options import BatchSize, Device, Fps, MaxSide, Overrides, Size
+from nolabel.cli.options import BatchSize, Device, Fps, MaxSide, Overrides, Part, Size
 
 __all__ = ["evaluate", "predict"]
 
@@ -46,6 +46,7 @@ def evaluate(
     void_metric: Annotated[
         bool, typer.Option("--void-metric", help="Also the mean with void as one more class.")
     ] = False,
+    part: Part = "student",
     device: Device = "auto",
 ) -> None:
     """Score a network, or predictions on disk, on labelled images: IoU of every class, and means by both rules.
@@ -79,7 +80,7 @@ def evaluate(
     config = load_config(
         EvaluationConfig, None, overrides or [], **{k: v for k, v in given.items() if v is not None}
     )
-    predictor = predictions if model is None else api.load("cotrain", model, device=device).model
+    predictor = predictions if model is None else api.load("quadmix", model, device=device, part=part).model
     count = None if visualize == "all" else int(visualize)
     assert predictor is not None
     result = score(predictor, data, config, out=out, visualize=count, save=formats_of(save) or ())
@@ -108,6 +109,7 @@ def predict(
     max_side: MaxSide = None,
     batch_size: BatchSize = 1,
     fps: Fps = None,
+    part: Part = "student",
     device: Device = "auto",
 ) -> None:
     """Label any images: label maps with palette, overlays, videos, a page to look through.
@@ -117,7 +119,7 @@ def predict(
     from nolabel.api import load
     from nolabel.cli.predicting import formats_of, report_predictions, size_of
 
-    summary = load("cotrain", model, device=device).save(
+    summary = load("quadmix", model, device=device, part=part).save(
         sources,
         out,
         formats_of(save),
