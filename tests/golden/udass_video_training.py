@@ -82,7 +82,8 @@ def network(folder: Path, which: str, parameters: dict[str, Any]) -> AccelDeepLa
 
 
 def image(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    # Finer than a network needs: what it subtracts is then exact, and training mode amplifies every rounding.
+    return torch.from_numpy(pixels).permute(2, 0, 1).double() / 255
 
 
 class Replay:

@@ -67,8 +67,14 @@ class VideoPair(NamedTuple):
 
 def collate_pairs(samples: list[VideoPair]) -> VideoPair:
     """Make a batch."""
-    parts = zip(*samples, strict=True)
-    return VideoPair(*(None if part[0] is None else default_collate(list(part)) for part in parts))
+    frames, labels, flow, target, target_flow = zip(*samples, strict=True)
+    return VideoPair(
+        torch.stack(frames),
+        torch.stack(labels),
+        torch.stack(flow),
+        None if target[0] is None else torch.stack(target),
+        default_collate(list(target_flow)),
+    )
 
 
 class JoinedClips(Sequence[ClipSample]):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nolabel.data.flow_source import EstimatedFlow, FlowFiles, fill_cache
 from nolabel.data.video_clips import VideoClips
+from nolabel.data.video_layouts import VideoFrame
 from nolabel.engine.progress import Progress
 from nolabel.errors import DataError
 from nolabel.methods.quadmix.video_settings import FlowConfig
@@ -75,7 +76,7 @@ def attach_flow(
     clips.flow = files
 
 
-def _complete(cache: Path, pairs: list, clips: VideoClips) -> bool:  # type: ignore[type-arg]
+def _complete(cache: Path, pairs: list[tuple[VideoFrame, VideoFrame]], clips: VideoClips) -> bool:
     if not cache.is_dir():
         return False
     try:

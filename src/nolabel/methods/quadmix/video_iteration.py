@@ -183,7 +183,7 @@ class VideoIteration:
                 before,
                 target.flow["ba"],
                 draws.mirrored,
-                reference_compat=compat,  # type: ignore[arg-type]
+                reference_compat=compat,
             )
         result.labels = labels = temporal_labels(
             scores, draws.mirrored, target.flow["db"], target.flow.get("cb"), reference_compat=compat

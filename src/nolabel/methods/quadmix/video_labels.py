@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nolabel.geometry import backward_warp, flip_flow, resize_flow
-from nolabel.models.video_segmentation import TwoFrameScores, TwoFrameSegmentor, enlarge_corners
+from nolabel.models.video_segmentation import TwoFrameScores, enlarge_corners
 
 __all__ = ["TemporalLabels", "mirror", "mirrored_scores", "temporal_labels"]
 
@@ -44,7 +44,7 @@ def mirror(maps: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def mirrored_scores(
-    teacher: TwoFrameSegmentor,
+    teacher: nn.Module,
     current: Tensor,
     key: Tensor,
     flow: Tensor,
@@ -55,7 +55,7 @@ def mirrored_scores(
     """Ask a teacher for its scores of (partly mirrored) pairs of frames.
 
     Args:
-        teacher: the network, in the mode in which it teaches.
+        teacher: a two-frame network, in the mode in which it teaches.
         current, key: (B, 3, H, W) RGB in [0, 1]: the earlier frame that is labelled, and the one before.
         flow: (B, 2, H, W) from the first to the second.
         mirrored: (B,) bool: pairs that it sees mirrored.
