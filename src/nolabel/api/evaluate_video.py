@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from nolabel.data.domain_images import DataPart
@@ -50,5 +51,7 @@ def evaluate_video(
     result = score_video(model.network, clips, facts=facts, progress=progress)
     if out is not None:
         write_bytes(out / "scores.txt", (result.table() + "\n").encode())
-        write_json(out / "results.json", {**result.record(), "scores": result.scores.values()})
+        values = result.scores.values() | {"temporal_consistency": result.consistency}
+        known = {name: None if math.isnan(value) else value for name, value in values.items()}
+        write_json(out / "results.json", {**result.record(), **known})
     return result

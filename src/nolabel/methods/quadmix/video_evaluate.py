@@ -5,6 +5,7 @@ Source: UDASS specification (video) 6.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,6 @@ class VideoResult(SegmentationResult):
     def table(self) -> str:
         """Return the scores in percent as text."""
         return f"{super().table()}\ntemporal consistency: {100 * self.consistency:.2f}"
-
-    def record(self) -> dict[str, Any]:
-        """Return what ``results.json`` says besides the scores."""
-        return super().record() | {"temporal_consistency": self.consistency}
 
 
 @torch.no_grad()
@@ -96,7 +93,7 @@ class VideoScorer:
         """Score one."""
         result = score_video(network, self.clips, progress=False)
         values = result.scores.values() | {"consistency": result.consistency}
-        return {name: value for name, value in values.items() if value == value}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _scores(network: TwoFrameSegmentor, frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
