@@ -244,6 +244,7 @@ def check_step(
     np.testing.assert_allclose([rates[name] for name in GROUPS], made["lrs_f64"], rtol=RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", case_parameters("udass_video", "train_cnn_*"))
 def test_training_iterations(folder: Path) -> None:
     replay = Replay(folder)

@@ -41,6 +41,7 @@ def test_source_only_sees_no_target(videos, tmp_path):
     assert names == {"train/loss", "train/source", "train/source_auxiliary"}
 
 
+@pytest.mark.slow
 def test_quadmix_mixes_from_its_start_and_survives_a_kill(videos, tmp_path, monkeypatch):
     config = settings(videos)
     whole = train_video(config, tmp_path / "whole", device="cpu", progress=False)
