@@ -355,8 +355,9 @@ class ImageIteration:
         parts: dict[str, Tensor] = {}
         if adaptation.entropy_weight > 0:
             half = (target.size[0] // 2, target.size[1] // 2)
-            enlarged = F.interpolate(scores, half, mode="bilinear", align_corners=False)
-            parts["entropy"] = adaptation.entropy_weight * entropy_loss(enlarged)
+            parts["entropy"] = adaptation.entropy_weight * entropy_loss(_resized(scores, half))
+        # The discriminator looks at maps of the images' size, as in the original AdvSeg.
+        scores, source_scores = (_resized(part, target.size) for part in (scores, source_scores))
         if self.adversary is not None and adaptation.adversarial is not None:
             parts["deception"] = adaptation.adversarial.weight * self.adversary.deception(scores)
         total = torch.stack(list(parts.values())).sum()
@@ -389,5 +390,8 @@ def _halves(source: Clip, target: Clip) -> Clip:
 
 @torch.no_grad()
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    size = (labels.shape[-2], labels.shape[-1])
-    return pixel_accuracy(F.interpolate(logits, size, mode="bilinear", align_corners=False), labels)
+    return pixel_accuracy(_resized(logits, (labels.shape[-2], labels.shape[-1])), labels)
+
+
+def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)

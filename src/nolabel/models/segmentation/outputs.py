@@ -13,7 +13,7 @@ from nolabel.models.segmentation.contract import Segmentor
 __all__ = ["FeatureSegmentor", "TrainingOutputs"]
 
 
-@dataclass
+@dataclass  # not frozen: Fabric makes a copy of it with tensors in float32
 class TrainingOutputs:
     """One look at images in training.
 
