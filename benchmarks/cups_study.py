@@ -4,8 +4,9 @@
 
 For each seed a world is rendered and labelled, with each switch in turn; a network is trained on the labels (stage 2) and
 on its own predictions (stage 3) by the recipe ``cups/tiny``. All are scored on held-out scenes, and ground truth is used
-for that alone. ``--networks`` names the switches that networks are trained for. Every part is resumable: the same command
-goes on where it was stopped. The tables give mean and standard deviation over the seeds, in percent.
+for that alone. ``--networks`` names the switches that networks are trained for; ``--raft`` adds labels whose motion comes
+from a trained ``raft_small`` instead of OpenCV. Every part is resumable: the same command goes on where it was stopped.
+The tables give mean and standard deviation over the seeds, in percent.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from nolabel.methods.cups.pseudo_label_dataset import open_pseudo_labels
 from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
 from nolabel.methods.cups.self_train import SelfTrainConfig, self_train
 from nolabel.methods.cups.self_train_images import open_training_images
+from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
 from nolabel.methods.cups.statistics import ThingStuffSplit
 from nolabel.methods.cups.train import TrainConfig, train
 from nolabel.methods.cups.validate import target_of
@@ -52,6 +54,23 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "not_aligned": ("align=false",),
 }
 """What each set of labels changes against the recipe."""
+TUNED_FOR_OPENCV = (
+    "min_agreement",
+    "grid_scale",
+    "edge_size",
+    "edge_threshold",
+    "growth_reach",
+    "min_frontal_surface",
+)
+"""Proposal settings that the recipe changes because of block matching's smeared edges."""
+
+
+def raft_switches(weights: Path) -> dict[str, tuple[str, ...]]:
+    """Return the switches with a motion network: with the recipe's proposal settings, and with the defaults."""
+    network = ("motion.name=raft_small", f"motion.weights={weights}")
+    fields = ObjectProposalConfig.model_fields
+    defaults = tuple(f"proposals.{name}={fields[name].default}" for name in TUNED_FOR_OPENCV)
+    return {"raft_small": network, "raft_small_defaults": (*network, *defaults)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,7 @@ class Study:
     root: Path
     seed: int
     scenes: tuple[int, int]
+    switches: dict[str, tuple[str, ...]]
     steps: tuple[int, int] | None = None
 
     @property
@@ -79,7 +99,7 @@ class Study:
 
     def label(self, switch: str) -> None:
         """Label both splits; all switches share the clusters of the first."""
-        settings = load_config(PseudoLabelConfig, RECIPE, SWITCHES[switch], section="pseudo_labels")
+        settings = load_config(PseudoLabelConfig, RECIPE, self.switches[switch], section="pseudo_labels")
         clusters = self.folder("ours", "labels") / "train" / "clusters.safetensors"
         for split in ("train", "val"):
             if switch != "ours" or split == "val":
@@ -185,15 +205,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--scenes", type=int, nargs=2, default=[48, 24], help="training and held-out")
-    parser.add_argument("--networks", nargs="*", default=["ours"], choices=list(SWITCHES))
+    parser.add_argument("--raft", type=Path, help="weights of raft_small: label with it too")
+    parser.add_argument("--networks", nargs="*", default=["ours"], metavar="SWITCH")
     parser.add_argument("--steps", type=int, nargs=2, help="of stages 2 and 3; the recipe's by default")
     arguments = parser.parse_args()
+    switches = SWITCHES if arguments.raft is None else SWITCHES | raft_switches(arguments.raft)
+    if unknown := set(arguments.networks) - set(switches):
+        parser.error(f"no switch is called {', '.join(sorted(unknown))}; there are {', '.join(switches)}")
     studies = [
-        Study(arguments.out, seed, tuple(arguments.scenes), arguments.steps) for seed in arguments.seeds
+        Study(arguments.out, seed, tuple(arguments.scenes), switches, arguments.steps)
+        for seed in arguments.seeds
     ]
     for study in studies:
         study.prepare()
-        for switch in SWITCHES:
+        for switch in switches:
             study.label(switch)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         jobs = [
@@ -205,7 +230,7 @@ def main() -> None:
             job.result()
     scores: dict[str, list[dict[str, float]]] = {}
     for study in studies:
-        for switch in SWITCHES:
+        for switch in switches:
             found = study.score(switch, switch in arguments.networks)
             for name, values in found.items():
                 scores.setdefault(f"{switch}: {name}", []).append(values.values())
