@@ -26,9 +26,9 @@ from nolabel.methods.quadmix.draws import (
 )
 from nolabel.methods.quadmix.mixing import QuadMix
 from nolabel.methods.quadmix.mixing_config import QuadMixConfig, RareClassesConfig, WindowConfig
-from nolabel.methods.quadmix.mixing_features import mix_features
 from nolabel.methods.quadmix.patches import Patches
 from nolabel.methods.quadmix.strong_view import StrongViewConfig, ViewDraws, wrapped_view
+from nolabel.models.video_segmentation import FeatureMix
 from nolabel.models.video_segmentation.normalise import MEAN
 
 pytestmark = pytest.mark.golden
@@ -50,7 +50,7 @@ def test_feature_mix(path: Path) -> None:
         ("ss_layer4", "st_layer4", "mixed_layer4"),
         ("vit_ss", "vit_st", "vit_mixed"),
     ):
-        found = mix_features(case[source], case[target], mask)
+        found = FeatureMix(case[source], mask).apply(case[target])
         np.testing.assert_allclose(found, case[mixed], atol=FEATURES, err_msg=mixed)
 
 

@@ -25,10 +25,10 @@ from nolabel.methods.quadmix.draws import (
 )
 from nolabel.methods.quadmix.mixing import QuadMix
 from nolabel.methods.quadmix.mixing_config import QuadMixConfig, RareClassesConfig, WindowConfig
-from nolabel.methods.quadmix.mixing_features import mix_features
 from nolabel.methods.quadmix.patches import Patches, as_executed_colours
 from nolabel.methods.quadmix.strong_view import StrongViewConfig, draw_view, strong_view
 from nolabel.models.segmentation.normalise import normalise_imagenet
+from nolabel.models.video_segmentation import FeatureMix
 
 SIZE = (8, 12)
 RARE = RareClassesConfig(classes=(3, 4, 5), number=2, min_pixels=1, content="iteration")
@@ -284,7 +284,7 @@ def test_features_mix_inside_the_mask_only():
     source, target = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[:, :8] = True
-    mixed = mix_features(source, target, mask)
+    mixed = FeatureMix(source, mask).apply(target)
     torch.testing.assert_close(mixed[:, :, :2], torch.full((1, 2, 2, 4), 0.3))
     assert not mixed[:, :, 2:].any()
 

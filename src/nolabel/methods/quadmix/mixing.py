@@ -42,7 +42,7 @@ class Composites(NamedTuple):
     """(B, H, W) 1 where shared rare patches lie, which do not move; None if every composite has its own or none."""
     pasted: Tensor
     """(B, H, W) bool: where something was pasted into the current frame; the mask of
-    :func:`~nolabel.methods.quadmix.mixing_features.mix_features`."""
+    :class:`~nolabel.models.video_segmentation.FeatureMix`."""
 
 
 class QuadMix:
