@@ -196,12 +196,12 @@ def test_killed_and_started_again_gives_the_same_bytes(tmp_path, executor):
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path):
-    process = start(tmp_path, 100, 0.05, "processes")
+    process = start(tmp_path, 2000, 0.05, "processes")
     wait_for(tmp_path, 3)
     process.send_signal(signal.SIGINT)
-    _, shown = process.communicate(timeout=30)
+    _, shown = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "of 100 items done" in shown and "run the same command again" in shown
+    assert "of 2000 items done" in shown and "run the same command again" in shown
 
 
 def test_processes_take_the_gpus_in_turn(tmp_path):

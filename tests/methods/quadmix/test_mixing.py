@@ -32,7 +32,7 @@ from nolabel.models.video_segmentation import FeatureMix
 
 SIZE = (8, 12)
 RARE = RareClassesConfig(classes=(3, 4, 5), number=2, min_pixels=1, content="iteration")
-PRESETS = ("image_gta5", "image_synthia", "image_cityscapes", "video_viper", "video_synthia_seq")
+PRESETS = ("image_gta5", "image_synthia", "image_acdc", "video_viper", "video_synthia_seq")
 seeds = st.integers(0, 10**6)
 
 
