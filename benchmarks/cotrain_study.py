@@ -21,7 +21,7 @@ from statistics import mean, stdev
 import torch
 
 from nolabel.data.domain_images import DataPart
-from nolabel.engine.network_scoring import scorer
+from nolabel.engine.network_scoring import NetworkScorer
 from nolabel.engine.run_folder import RunFolder
 from nolabel.methods.cotraining.opening import load_settings, source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source, run_pipeline, train_baseline
@@ -121,7 +121,7 @@ class Study:
             config.baseline,
             config.network,
             size=config.self_training.labels.size,
-            score=scorer(validation),
+            score=NetworkScorer(validation),
             progress=False,
         )
 
