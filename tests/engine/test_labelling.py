@@ -165,6 +165,8 @@ def start(out: Path, count: int, seconds: float, executor: str) -> subprocess.Po
         env={**os.environ, "PYTHONPATH": f"{source}:{script.parents[1]}", "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts what it sends to the background with Ctrl-C ignored, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
