@@ -12,7 +12,8 @@ def world(
     out: Annotated[Path, typer.Argument(help="folder to write, made if absent")],
     layout: str = typer.Option(
         "cityscapes",
-        help="stereo video: cityscapes, folder (left/ right/ calibration.yaml); images: gta5; "
+        help="stereo video: cityscapes, folder (left/ right/ calibration.yaml); images: gta5, coco "
+        "(masks of things); "
         "video of one camera: viper, synthia_seq, cityscapes_seq",
     ),
     style: str = typer.Option("real", help="real (camera-like) or synthetic (clean, rendered-looking)"),

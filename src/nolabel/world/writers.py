@@ -1,4 +1,4 @@
-"""Write rendered clips to disk in official layouts (Cityscapes, GTA5, VIPER, SYNTHIA-Seq) or as a plain folder.
+"""Write rendered clips to disk in official layouts (Cityscapes, GTA5, COCO, VIPER, SYNTHIA-Seq) or as a plain folder.
 
 Every file is whole or absent and has the same bytes for the same settings; complete scenes are skipped, so the same
 command continues an interrupted run.
@@ -24,6 +24,7 @@ from nolabel.errors import ConfigError, DataError
 from nolabel.labels import CITYSCAPES_19, cityscapes_label_ids
 from nolabel.structures import Flow
 from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
+from nolabel.world.coco_files import coco_files, join_coco
 from nolabel.world.encoding import image_png
 from nolabel.world.render import Renderer, Rig, WorldFrame
 from nolabel.world.scenes import generate_scene
@@ -31,7 +32,7 @@ from nolabel.world.styles import get_style
 from nolabel.world.truth import exact_flow
 from nolabel.world.video_files import VIDEO_FILES
 
-Layout = Literal["cityscapes", "folder", "gta5", "viper", "synthia_seq", "cityscapes_seq"]
+Layout = Literal["cityscapes", "folder", "gta5", "coco", "viper", "synthia_seq", "cityscapes_seq"]
 OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 
 
@@ -39,13 +40,14 @@ OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 class WorldSettings:
     """What is rendered and which files are written.
 
-    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `viper`, `synthia_seq` or
+    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `coco`
+    (single images and the masks of their things), `viper`, `synthia_seq` or
     `cityscapes_seq` (video of one camera: all frames labelled, or frame 19 of each clip); style: see `STYLES`;
     scenes: number of clips;
     frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
     annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`
-    labels all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility, semantics,
-    instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads, under motion/
+    and `coco` label all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility,
+    semantics, instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads, under motion/
     (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
     `nolabel.data.FlowFiles` reads it, under flow/.
     """
@@ -241,9 +243,20 @@ def _gta5_files(
     )
 
 
+def _coco_files(
+    s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    yield from coco_files(s, scene, index, eyes[0])
+
+
 _Eyes = tuple[Callable[[], WorldFrame], Callable[[], WorldFrame]]
 _File = tuple[str, Callable[[], bytes]]
-_LAYOUTS = {"cityscapes": _cityscapes_files, "folder": _folder_files, "gta5": _gta5_files}
+_LAYOUTS = {
+    "cityscapes": _cityscapes_files,
+    "folder": _folder_files,
+    "gta5": _gta5_files,
+    "coco": _coco_files,
+}
 
 
 def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Iterator[_File]:
@@ -336,9 +349,13 @@ def write_world(
     jobs = [(out, settings, scene) for scene in range(settings.scenes)]
     if workers == 1:
         done: Iterator[bool] = (write_scene(*job, device) for job in jobs)
-        return sum(_watch(done, len(jobs), progress))
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        return sum(_watch(pool.imap_unordered(_worker, jobs), len(jobs), progress))
+        written = sum(_watch(done, len(jobs), progress))
+    else:
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+            written = sum(_watch(pool.imap_unordered(_worker, jobs), len(jobs), progress))
+    if settings.layout == "coco":
+        join_coco(out)
+    return written
 
 
 def _watch(done: Iterator[bool], total: int, progress: bool) -> Iterator[bool]:

@@ -1,0 +1,13 @@
+"""``nolabel unmore``: one command for each stage; each has a module of its own."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Unlabelled photographs to an object detector (unMORE). The stages in order: first masks from "
+    "self-supervised features (votecut), networks that learn from them what an object is (train-objectness, "
+    "train-existence), all objects of scenes (discover), a detector that learns from these (train-detector). "
+    "Objects have no classes. All stages hand on COCO files, so each may be replaced by your own.",
+)
