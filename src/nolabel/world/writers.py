@@ -47,8 +47,8 @@ class WorldSettings:
     frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
     annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`
     and `coco` label all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility,
-    semantics, instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads, under motion/
-    (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
+    semantics, instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads,
+    under motion/ (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
     `nolabel.data.FlowFiles` reads it, under flow/.
     """
 
