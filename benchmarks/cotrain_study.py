@@ -12,83 +12,43 @@ mean and standard deviation of the mIoU over the seeds, in percent, and the gain
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, stdev
 
-import torch
+from study_worlds import Job, Worlds, run_jobs, score_of, write_scores
 
 from nolabel.data.domain_images import DataPart
 from nolabel.engine.network_scoring import NetworkScorer
-from nolabel.engine.run_folder import RunFolder
 from nolabel.methods.cotraining.opening import load_settings, source_of, target_of, validation_of
 from nolabel.methods.cotraining.pipeline import prepare_source, run_pipeline, train_baseline
 from nolabel.methods.cotraining.report import stage_scores
 from nolabel.methods.cotraining.settings import PipelineConfig
-from nolabel.structures.files import write_bytes, write_json
-from nolabel.world import Rig, WorldSettings, write_world
 
 RECIPE = "cotrain/tiny"
-HELD_OUT = 2_000_000
-TARGET = 1_000_000
 ALONE = ("source only", "target supervised")
 
 
 @dataclass(frozen=True)
 class Study:
-    """Where one seed's files are, and how large its worlds are."""
+    """One seed's runs."""
 
-    root: Path
-    seed: int
-    scenes: tuple[int, int, int]
+    worlds: Worlds
     settings: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
         """Everything of this seed."""
-        return self.root / f"seed_{self.seed}"
-
-    @property
-    def source(self) -> Path:
-        """Labelled synthetic images in the GTA5 layout."""
-        return self.folder / "synthetic"
-
-    @property
-    def target(self) -> Path:
-        """Real images in the Cityscapes layout: ``train`` to adapt to, ``val`` to score on."""
-        return self.folder / "real"
-
-    def render(self) -> None:
-        """Render the worlds."""
-        first = self.seed * 10_000
-        parts = (
-            (self.source, "gta5", "synthetic", "train", 0),
-            (self.target, "cityscapes", "real", "train", TARGET),
-            (self.target, "cityscapes", "real", "val", HELD_OUT),
-        )
-        for count, (out, layout, style, split, offset) in zip(self.scenes, parts, strict=True):
-            world = WorldSettings(
-                layout=layout,
-                style=style,
-                scenes=count,
-                frames=1,
-                seed=first + offset,
-                split=split,
-                rig=Rig(size=(256, 512)),
-            )
-            write_world(out, world, workers=2, progress=True)
+        return self.worlds.folder
 
     def config(self) -> PipelineConfig:
         """Return the settings of the whole run."""
         return load_settings(
             RECIPE,
             self.settings,
-            source=[self.source],
-            target=[self.target],
-            validation=self.target,
-            seed=self.seed,
+            source=[self.worlds.source],
+            target=[self.worlds.target],
+            validation=self.worlds.target,
+            seed=self.worlds.seed,
             device="cpu",
         )
 
@@ -108,7 +68,7 @@ class Study:
         """Train on the source as it is, or on the target's labels, for as many steps as the baseline."""
         config = self.config()
         if row == "target supervised":
-            real = DataPart(root=self.target, dataset="cityscapes", split="train")
+            real = DataPart(root=self.worlds.target, dataset="cityscapes", split="train")
             config = config.model_copy(update={"source": (real,)})
         out = self.folder / row.replace(" ", "_")
         plain = config.translation.replaced(mode="none")
@@ -136,29 +96,9 @@ class Study:
 
 
 def _miou(run: Path) -> float:
-    result = RunFolder(run).result()
-    assert result is not None
-    return float(result["metrics"]["miou"])
-
-
-def run_part(name: str, study: Study, *arguments: str) -> None:
-    """Run one training in a process of its own, with one thread."""
-    torch.set_num_threads(1)
-    getattr(study, name)(*arguments)
-
-
-def table(scores: dict[str, list[float]]) -> str:
-    """Return mIoU by row (one value for each seed) as Markdown, in percent."""
-    lines = ["| network | mIoU | by seed | gain over the row before |", "|---|---|---|---|"]
-    before: list[float] | None = None
-    for row, values in scores.items():
-        percent = [100 * value for value in values]
-        spread = f" ± {stdev(percent):.1f}" if len(percent) > 1 else ""
-        gain = "" if before is None else f"{mean(percent) - mean(before):+.1f}"
-        seeds = ", ".join(f"{value:.1f}" for value in percent)
-        lines.append(f"| {row} | {mean(percent):.1f}{spread} | {seeds} | {gain} |")
-        before = percent
-    return "\n".join(lines)
+    value = score_of(run)
+    assert value is not None
+    return value
 
 
 def main() -> None:
@@ -174,24 +114,17 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     arguments = parser.parse_args()
     studies = [
-        Study(arguments.out, seed, tuple(arguments.scenes), tuple(arguments.settings))
+        Study(
+            Worlds(arguments.out / f"seed_{seed}", seed, tuple(arguments.scenes)), tuple(arguments.settings)
+        )
         for seed in arguments.seeds
     ]
     for study in studies:
-        study.render()
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        jobs = [pool.submit(run_part, "run", study) for study in studies]
-        jobs += [pool.submit(run_part, "train_alone", study, row) for study in studies for row in ALONE]
-        for job in jobs:
-            job.result()
-    scores: dict[str, list[float]] = {}
-    for study in studies:
-        for row, value in study.score().items():
-            scores.setdefault(row, []).append(value)
-    write_json(arguments.out / "results.json", scores)
-    text = table(scores)
-    write_bytes(arguments.out / "table.md", text.encode())
-    print(text)
+        study.worlds.render(workers=2)
+    jobs: list[Job] = [(Study.run, (study,)) for study in studies]
+    jobs += [(Study.train_alone, (study, row)) for study in studies for row in ALONE]
+    run_jobs(jobs, processes=2)
+    print(write_scores(arguments.out, [study.score() for study in studies]))
     print(f"results: {arguments.out / 'results.json'}; one page for each seed: seed_*/run/report.html")
 
 

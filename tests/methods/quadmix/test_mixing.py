@@ -24,7 +24,7 @@ from nolabel.methods.quadmix.draws import (
     positions_of,
 )
 from nolabel.methods.quadmix.mixing import QuadMix
-from nolabel.methods.quadmix.mixing_config import QuadMixConfig, RareClassesConfig, WindowConfig
+from nolabel.methods.quadmix.mixing_config import DIRECTIONS, QuadMixConfig, RareClassesConfig, WindowConfig
 from nolabel.methods.quadmix.patches import Patches, as_executed_colours
 from nolabel.methods.quadmix.strong_view import StrongViewConfig, draw_view, strong_view
 from nolabel.models.segmentation.normalise import normalise_imagenet
@@ -103,6 +103,25 @@ def test_empty_and_full_masks(seed, frames):
     everything = paste(base, donor, torch.ones(shape, dtype=torch.bool))
     assert same(nothing, replace(base, confidence=None))
     assert same(everything, replace(donor, confidence=None))
+
+
+@pytest.mark.parametrize("left_out", DIRECTIONS)
+def test_a_direction_that_is_left_out_pastes_nothing_and_the_others_go_on(left_out):
+    left = [name for name in DIRECTIONS if name != left_out]
+    source, target = random_clip(0), random_clip(1, teacher=True, void=False)
+    templates = Templates(random_clip(2), random_clip(3, teacher=True, void=False))
+    draws, mixed = run(QuadMix(QuadMixConfig(directions=left)), 4, source, target, templates)
+    _, everything = run(QuadMix(QuadMixConfig()), 4, source, target, templates)
+    origin, onto = left_out.split("_to_")
+    other = "source" if onto == "target" else "target"
+    assert same(getattr(mixed, f"on_{other}"), getattr(everything, f"on_{other}"))
+    base = {"source": source, "target": target}[onto]
+    if origin == "source":
+        donor, mask = templates.target, QuadMix(QuadMixConfig()).template_mask(templates, draws)
+    else:
+        donor, mask = templates.source, class_mask(templates.source, draws.source_classes)
+    assert same(getattr(mixed, f"on_{onto}"), paste(base, donor, mask))
+    assert not same(getattr(mixed, f"on_{onto}"), getattr(everything, f"on_{onto}"))
 
 
 @given(seeds)

@@ -113,13 +113,14 @@ class QuadMix:
         mask = class_mask(donor, source_table(draws.source_classes, config))
         template_mask = self.template_mask(templates, draws)
         composites = [
-            paste(base, donor, mask, reference_compat=config.reference_compat) for base in (source, target)
+            self._paste("source", name, base, donor, mask)
+            for name, base in (("source", source), ("target", target))
         ]
         for rare in (False, True) if config.rare_last else (True, False):
-            for index, composite in enumerate(composites):
+            for index, (name, composite) in enumerate(zip(("source", "target"), composites, strict=True)):
                 if not rare:
-                    composites[index] = paste(
-                        composite, templates.target, template_mask, reference_compat=config.reference_compat
+                    composites[index] = self._paste(
+                        "target", name, composite, templates.target, template_mask
                     )
                 elif patches is not None:
                     composites[index] = self._paste_patches(composite, patches, index)
@@ -171,6 +172,13 @@ class QuadMix:
             return clip
         top, left = draws.plan.window.unbind(1)
         return clip.window(top, left, window.size)
+
+    def _paste(self, origin: str, onto: str, base: Clip, template: Clip, mask: Tensor) -> Clip:
+        """Paste a template onto a composite, if this direction is among those of the settings."""
+        if f"{origin}_to_{onto}" not in self.config.directions:
+            # What is pasted onto anything has no confidences any more.
+            return replace(base, confidence=None)
+        return paste(base, template, mask, reference_compat=self.config.reference_compat)
 
     def _paste_patches(self, composite: Clip, patches: Patches, index: int) -> Clip:
         """Paste the rare classes one after the other into all frames of a composite."""

@@ -5,13 +5,25 @@ Source: UDASS common specification, section 3.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
 from nolabel.config import Config
 
-__all__ = ["FeatureMixConfig", "QuadMixConfig", "RareClassesConfig", "WindowConfig"]
+__all__ = [
+    "DIRECTIONS",
+    "Direction",
+    "FeatureMixConfig",
+    "QuadMixConfig",
+    "RareClassesConfig",
+    "WindowConfig",
+]
+
+
+Direction = Literal["source_to_source", "source_to_target", "target_to_source", "target_to_target"]
+"""From which template to which composite: what grows on the source is made by the first and the third."""
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 class WindowConfig(Config):
@@ -64,6 +76,8 @@ class QuadMixConfig(Config):
     """Classes of the source template that are pasted."""
     target_classes: int = Field(2, ge=1)
     """Classes of the target template that are pasted."""
+    directions: tuple[Direction, ...] = DIRECTIONS
+    """Which pastes are made; all four are QuadMix, fewer show what each is good for."""
     always_rare: bool = False
     """Paste the rare classes of the source template in any case."""
     target_drawn: Literal["use", "store"] = "use"
