@@ -1,5 +1,40 @@
 """Networks that see whether a crop holds an object, and its boundary and centre (unMORE)."""
 
-from nolabel.models.objectness.contract import ExistenceNetwork, ObjectnessMaps, ObjectnessNetwork
+from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead, enlarge_twice
+from nolabel.models.objectness.build import build_existence, build_objectness, existence_from, objectness_from
+from nolabel.models.objectness.contract import (
+    ExistenceModule,
+    ExistenceNetwork,
+    ObjectnessMaps,
+    ObjectnessModule,
+    ObjectnessNetwork,
+)
+from nolabel.models.objectness.existence import ResNetExistence, SmallExistence, TinyExistence
+from nolabel.models.objectness.initial import InputStatistics, load_backbone, load_transformer
+from nolabel.models.objectness.network import DPT_SIZES, DptConfig, DptObjectness
+from nolabel.models.objectness.small import SmallObjectness
 
-__all__ = ["ExistenceNetwork", "ObjectnessMaps", "ObjectnessNetwork"]
+__all__ = [
+    "DPT_SIZES",
+    "BoundaryForm",
+    "BoundaryHead",
+    "DptConfig",
+    "DptObjectness",
+    "ExistenceModule",
+    "ExistenceNetwork",
+    "InputStatistics",
+    "ObjectnessMaps",
+    "ObjectnessModule",
+    "ObjectnessNetwork",
+    "ResNetExistence",
+    "SmallExistence",
+    "SmallObjectness",
+    "TinyExistence",
+    "build_existence",
+    "build_objectness",
+    "enlarge_twice",
+    "existence_from",
+    "load_backbone",
+    "load_transformer",
+    "objectness_from",
+]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-__all__ = ["ExistenceNetwork", "ObjectnessMaps", "ObjectnessNetwork"]
+__all__ = ["ExistenceModule", "ExistenceNetwork", "ObjectnessMaps", "ObjectnessModule", "ObjectnessNetwork"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,29 @@ class ExistenceNetwork(Protocol):
     def __call__(self, crops: Tensor) -> Tensor:
         """Map crops (N, 3, 128, 128), RGB in [0, 1], not normalised, to probabilities (N,)."""
         ...
+
+
+class ObjectnessModule(nn.Module):
+    """Base of the objectness networks: subclasses write :meth:`maps`."""
+
+    def maps(
+        self, crops: Tensor, boundary: bool = True, centre: bool = True
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return what :class:`ObjectnessMaps` holds as plain tensors, in its order."""
+        raise NotImplementedError
+
+    def forward(self, crops: Tensor, *, boundary: bool = True, centre: bool = True) -> ObjectnessMaps:
+        """Look at crops (N, 3, S, S), RGB in [0, 1]; heads that are not asked for are not computed."""
+        return ObjectnessMaps(*self.maps(crops, boundary, centre))
+
+
+class ExistenceModule(nn.Module):
+    """Base of the existence networks: subclasses write :meth:`logits`."""
+
+    def logits(self, crops: Tensor) -> Tensor:
+        """Map crops (N, 3, S, S), RGB in [0, 1], to logits (N,) of there being an object."""
+        raise NotImplementedError
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Map crops (N, 3, S, S), RGB in [0, 1], to probabilities (N,)."""
+        return torch.sigmoid(self.logits(crops))

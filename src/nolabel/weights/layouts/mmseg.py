@@ -14,11 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from nolabel.errors import WeightsError
+from nolabel.weights.layouts.renaming import Rules, renamed
 
 __all__ = ["OfficialNetwork", "backbone_state", "describe", "from_network", "is_official", "to_network"]
-
-# (official start of a name, ours); "#" is a number that stays.
-Rules = tuple[tuple[str, str], ...]
 
 MIX_TRANSFORMER: Rules = tuple(
     (official.format(stage + 1), ours.format(stage))
@@ -243,21 +241,3 @@ def head_options(state: Mapping[str, Tensor], head: str) -> dict[str, Any]:
     width = state[f"{head}conv_seg.weight"].shape[1]
     options = {} if separable else {"fusion": "aspp"}
     return options | ({} if width == 256 else {"width": width})
-
-
-def renamed(state: Mapping[str, Any], rules: Rules, *, back: bool = False) -> dict[str, Any]:
-    """Rename by the first rule that fits (``back``: from our names to the official ones); others keep their names."""
-    ordered = sorted(((b, a) if back else (a, b) for a, b in rules), key=lambda rule: -len(rule[0]))
-    patterns = [
-        (re.compile(re.escape(before).replace(r"\#", r"(\d+)")), after.replace("#", r"\1"))
-        for before, after in ordered
-    ]
-    result = {}
-    for name, value in state.items():
-        for pattern, after in patterns:
-            match = pattern.match(name)
-            if match:
-                name = match.expand(after) + name[match.end() :]
-                break
-        result[name] = value
-    return result
