@@ -35,7 +35,7 @@ def build_objectness(architecture: str = "dpt_large", **options: Any) -> Objectn
     """
     try:
         if architecture in DPT_SIZES:
-            sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+            sizes: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in options.items()}
             return DptObjectness(dataclasses.replace(DPT_SIZES[architecture], **sizes))
         return SmallObjectness(architecture, **options)
     except TypeError as error:
