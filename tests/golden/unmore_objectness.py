@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz
-from nolabel.models.objectness import DptObjectness, ResNetExistence, existence_from, objectness_from
+from nolabel.methods.unmore.network_files import existence_from, objectness_from
+from nolabel.models.objectness import DptObjectness, ResNetExistence
 from nolabel.weights.layouts import unmore_existence, unmore_objectness
 
 pytestmark = pytest.mark.golden

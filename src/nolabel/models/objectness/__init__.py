@@ -1,7 +1,7 @@
 """Networks that see whether a crop holds an object, and its boundary and centre (unMORE)."""
 
 from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead, enlarge_twice
-from nolabel.models.objectness.build import build_existence, build_objectness, existence_from, objectness_from
+from nolabel.models.objectness.build import build_existence, build_objectness
 from nolabel.models.objectness.contract import (
     ExistenceModule,
     ExistenceNetwork,
@@ -10,7 +10,7 @@ from nolabel.models.objectness.contract import (
     ObjectnessNetwork,
 )
 from nolabel.models.objectness.existence import ResNetExistence, SmallExistence, TinyExistence
-from nolabel.models.objectness.initial import InputStatistics, load_backbone, load_transformer
+from nolabel.models.objectness.initial import InputStatistics, adapt_transformer
 from nolabel.models.objectness.network import DPT_SIZES, DptConfig, DptObjectness
 from nolabel.models.objectness.small import SmallObjectness
 
@@ -30,11 +30,8 @@ __all__ = [
     "SmallExistence",
     "SmallObjectness",
     "TinyExistence",
+    "adapt_transformer",
     "build_existence",
     "build_objectness",
     "enlarge_twice",
-    "existence_from",
-    "load_backbone",
-    "load_transformer",
-    "objectness_from",
 ]

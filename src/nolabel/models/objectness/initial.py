@@ -1,4 +1,4 @@
-"""Weights that a training starts from: transformers of DINO, DINOv2 or timm, ResNets, whole networks; all from files.
+"""Transformers of DINO, DINOv2 or timm in the place of an objectness network's own.
 
 The original starts from a transformer trained with ImageNet's labels, which a system that learns without labels should
 not need (unMORE specification, 4.1); DINO's and DINOv2's were trained without.
@@ -17,12 +17,8 @@ from torch import Tensor
 
 from nolabel.errors import WeightsError
 from nolabel.models.features.extractor import IMAGENET_MEAN, IMAGENET_STD
-from nolabel.models.objectness.existence import ResNetExistence
-from nolabel.models.objectness.network import DptObjectness
-from nolabel.weights.layouts import dino, unmore_existence
-from nolabel.weights.strict import strict_state
 
-__all__ = ["InputStatistics", "adapt_transformer", "load_backbone", "load_transformer"]
+__all__ = ["InputStatistics", "adapt_transformer"]
 
 InputStatistics = Literal["imagenet", "none"]
 """What images the transformer was trained on: normalised by ImageNet's mean and deviation, or in [0, 1]."""
@@ -39,7 +35,7 @@ def adapt_transformer(
     embedding: both exactly. Patches of another side and position embeddings of another grid are resampled.
 
     Args:
-        state: timm's or the official names of DINO and DINOv2.
+        state: timm's names, as :mod:`nolabel.weights.layouts.dino` gives them for official files.
         patch: side of the patches, pixels.
         positions: side of the grid of position embeddings.
         inputs: what the weights expect.
@@ -50,7 +46,7 @@ def adapt_transformer(
     Raises:
         WeightsError: this is no such transformer.
     """
-    named = {n: v.float() for n, v in dino.to_network(state).items() if not _LEFT_OUT.match(n)}
+    named = {n: v.float() for n, v in state.items() if not _LEFT_OUT.match(n)}
     if any("reg" in name.split("_") or "register_tokens" in name for name in named):
         raise WeightsError(
             "transformers with register tokens do not fit", hint="take the file without registers"
@@ -77,27 +73,3 @@ def adapt_transformer(
         named["pos_embed"], [positions, positions], num_prefix_tokens=1
     )
     return adapted
-
-
-def load_transformer(
-    network: DptObjectness, state: Mapping[str, Tensor], inputs: InputStatistics = "imagenet"
-) -> None:
-    """Start the transformer of an objectness network from weights of its width and depth.
-
-    Raises:
-        WeightsError: they do not fit; the message lists what differs.
-    """
-    config = network.config
-    adapted = adapt_transformer(state, patch=config.patch, positions=config.positions, inputs=inputs)
-    network.vit.load_state_dict(strict_state(network.vit.state_dict(), adapted))
-
-
-def load_backbone(network: ResNetExistence, state: Mapping[str, Tensor]) -> None:
-    """Start the ResNet of an existence network from weights in torchvision's or detectron2's layout.
-
-    Raises:
-        WeightsError: they do not fit.
-    """
-    found = unmore_existence.backbone_state(state)
-    complete = strict_state(network.state_dict(), found, only="backbone.")
-    network.load_state_dict(complete, strict=False)
