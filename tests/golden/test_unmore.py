@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from golden.support import case_parameters, load_json
+from golden.unmore_discovery import *  # noqa: F403
 from nolabel.metrics import detection_scores
 
 pytestmark = pytest.mark.golden

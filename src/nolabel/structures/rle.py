@@ -11,7 +11,7 @@ import pycocotools.mask as mask_utils
 import torch
 from torch import Tensor
 
-__all__ = ["RLE", "areas", "boxes_xyxy", "decode", "encode_ids", "encode_masks"]
+__all__ = ["RLE", "areas", "boxes_xyxy", "decode", "encode_crop", "encode_ids", "encode_masks"]
 
 
 class RLE(TypedDict):
@@ -55,6 +55,27 @@ def _compress(counts: npt.NDArray[np.int64], height: int, width: int) -> RLE:
         {"size": [height, width], "counts": counts.astype(np.int64).tolist()}, height, width
     )
     return {"size": [height, width], "counts": coded["counts"]}
+
+
+def encode_crop(mask: Tensor, top: int, left: int, size: tuple[int, int]) -> RLE:
+    """Encode a mask that is known in one part of the image only; work and memory are those of the part.
+
+    Args:
+        mask: (h, w) bool, inside the image.
+        top, left: where its first pixel is.
+        size: (H, W) of the image.
+    """
+    height, width = size
+    part = mask.cpu().numpy()
+    edges = np.zeros((part.shape[1], part.shape[0] + 2), dtype=np.int8)
+    edges[:, 1:-1] = part.T
+    column, row = np.nonzero(np.diff(edges, axis=1))  # starts and ends of runs in turn, column by column
+    borders = (left + column) * height + top + row
+    # A run that ends where the next begins (at the image's lower and upper edge) is one run.
+    joined = np.flatnonzero(borders[1:-1:2] == borders[2::2]) * 2 + 1
+    borders = np.delete(borders, np.concatenate([joined, joined + 1]))
+    end = [height * width] if borders.size == 0 or borders[-1] < height * width else []
+    return _compress(np.diff(np.concatenate([[0], borders, end])), height, width)
 
 
 def encode_masks(masks: Tensor) -> list[RLE]:

@@ -23,7 +23,7 @@ from nolabel.structures import Instances
 from nolabel.structures.files import atomic_path
 from nolabel.structures.rle import RLE
 
-__all__ = ["FOREGROUND", "LabelledImage", "read_label_file", "write_label_file"]
+__all__ = ["FOREGROUND", "LabelledImage", "labelled_images", "read_label_file", "write_label_file"]
 
 FOREGROUND = {"id": 1, "name": "fg", "supercategory": "fg"}
 """The only category: all objects are alike."""
@@ -124,8 +124,17 @@ def read_label_file(path: str | Path) -> list[LabelledImage]:
     Raises:
         DataError: the file is missing, is no COCO file of objects, or contradicts itself.
     """
-    path = Path(path)
-    content = _read(path)
+    return labelled_images(_read(Path(path)), path)
+
+
+def labelled_images(content: Any, path: str | Path) -> list[LabelledImage]:
+    """Turn what a COCO file holds into images and objects, as :func:`read_label_file` does.
+
+    Args:
+        content: the decoded JSON.
+        path: where it is from, for messages.
+    """
+    _check(content, path)
     images = {record["id"]: record for record in content["images"]}
     if len(images) != len(content["images"]):
         raise DataError(f"{path}: several images have one id")
@@ -168,13 +177,16 @@ def _json(value: dict[str, Any], image: LabelledImage) -> str:
         raise DataError(f"{image.file_name}: a value of an object is not finite") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"there is no file {path}", hint="check the path") from None
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the labels {path}: {error}") from None
+
+
+def _check(content: Any, path: str | Path) -> None:
     parts = ("images", "annotations")
     if not isinstance(content, dict) or any(not isinstance(content.get(part), list) for part in parts):
         raise DataError(
@@ -185,10 +197,9 @@ def _read(path: Path) -> dict[str, Any]:
     lacking = [key for record in content["images"] for key in needed if key not in record]
     if lacking:
         raise DataError(f"{path}: an image has no {lacking[0]!r}")
-    return content
 
 
-def _labelled(path: Path, record: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> LabelledImage:
+def _labelled(path: str | Path, record: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> LabelledImage:
     size = (int(record["height"]), int(record["width"]))
     where = f"{path}, image {record['file_name']}"
     masks = [_mask(row.get("segmentation"), size, where) for row in rows]
