@@ -37,6 +37,7 @@ class Row:
         accelerated: whether it may run on an accelerator.
         scene: (height, width) of the scene it reads, None if it needs none.
         note: says in a few words what the work returned.
+        large: measured only if asked for: it takes many minutes or gigabytes.
     """
 
     name: str
@@ -47,3 +48,4 @@ class Row:
     accelerated: bool = True
     scene: tuple[int, int] | None = None
     note: Callable[[Any], str] | None = None
+    large: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.quadmix import mixing_rows
+from benchmarks.quadmix import mixing_rows, reading_rows, step_rows
 from benchmarks.quadmix.network_rows import NETWORK_ROWS
 
-ROWS = {row.name: row for row in (*NETWORK_ROWS, *mixing_rows.ROWS)}
+ROWS = {row.name: row for row in (*NETWORK_ROWS, *mixing_rows.ROWS, *reading_rows.ROWS, *step_rows.ROWS)}

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nolabel.config import Config
 from nolabel.data.domains import JoinedLabelled, LabelledEntry
-from nolabel.data.files import examples, read_image
+from nolabel.data.files import examples, read_image_bytes
 from nolabel.data.folder import FolderImages
 from nolabel.data.label_files import read_channels
 from nolabel.data.labelled import LabelledDataset
-from nolabel.data.resizing import resize_labels, to_bytes
+from nolabel.data.resizing import resize_labels
 from nolabel.data.unlabelled import open_unlabelled
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace
@@ -95,9 +95,10 @@ class SourceImages(Sequence[LabelledImage]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> LabelledImage:  # type: ignore[override]
-        sample = self.joined[index]
-        image, labels = (sample[key].as_subclass(Tensor) for key in ("image", "semantic"))
-        return to_bytes(image), labels.to(torch.uint8)
+        image, labels = self.joined.read_image(index), self.joined.read_labels(index)
+        if image.shape[-2:] != labels.shape:
+            self.joined[index]  # says what is wrong
+        return image, labels
 
 
 class TargetImages:
@@ -189,7 +190,7 @@ def place_parts(parts: tuple[DataPart, ...], roots: Sequence[Path] | None, what:
 
 def read_labelled(image: str | Path, label: str | Path) -> LabelledImage:
     """Read an image and its pseudo-label, which is brought to the image's size where they differ."""
-    pixels = to_bytes(read_image(image).as_subclass(Tensor))
+    pixels = read_image_bytes(image)
     labels = torch.from_numpy(read_channels(Path(label), 1).astype(np.uint8))
     size = (pixels.shape[-2], pixels.shape[-1])
     return pixels, labels if tuple(labels.shape) == size else resize_labels(labels, size)

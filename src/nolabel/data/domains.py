@@ -123,7 +123,7 @@ class JoinedLabelled(Dataset[LabelledSample]):
         return part.read_labels(place)
 
     def read_image(self, index: int) -> torch.Tensor:
-        """Return the image (3, H, W) in [0, 1] of a sample as stored, without reading its labels."""
+        """Return the image (3, H, W) uint8 of a sample as stored, without reading its labels."""
         part, place = self._find(index)
         return part.read_image(place)
 

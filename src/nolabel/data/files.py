@@ -30,6 +30,7 @@ __all__ = [
     "list_images",
     "natural_key",
     "read_image",
+    "read_image_bytes",
     "read_json",
     "read_map",
 ]
@@ -52,18 +53,31 @@ def read_image(path: str | Path) -> tv_tensors.Image:
     Raises:
         DataError: the file is missing, damaged, or no image.
     """
-    path = Path(path)
-    if _png_layout(path) in {(16, 2), (16, 6)}:
-        pixels = _read_deep_colour(path)[..., :3]
-    else:
-        with _Decoding(path), Image.open(path) as file:
-            if file.mode.startswith("I"):
-                pixels = np.repeat(np.asarray(file)[..., None], 3, axis=2).astype(np.uint16)
-            else:
-                pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+    pixels = _read_colours(Path(path))
     scale = 65535.0 if pixels.dtype == np.uint16 else 255.0
     image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).contiguous()
     return tv_tensors.Image(image.div_(scale))
+
+
+def read_image_bytes(path: str | Path) -> torch.Tensor:
+    """Read a picture as RGB bytes, like :func:`read_image` but without a way through floats: (3, H, W) uint8.
+
+    The deep colours of 16-bit files are rounded.
+    """
+    pixels = _read_colours(Path(path))
+    if pixels.dtype == np.uint16:
+        pixels = (pixels / 257.0).round().astype(np.uint8)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _read_colours(path: Path) -> npt.NDArray[Any]:
+    """Read (H, W, 3) uint8 or uint16."""
+    if _png_layout(path) in {(16, 2), (16, 6)}:
+        return _read_deep_colour(path)[..., :3]
+    with _Decoding(path), Image.open(path) as file:
+        if file.mode.startswith("I"):
+            return np.repeat(np.asarray(file)[..., None], 3, axis=2).astype(np.uint16)
+        return np.array(ImageOps.exif_transpose(file).convert("RGB"))
 
 
 def read_map(path: str | Path) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from nolabel.data.files import read_image
+from nolabel.data.files import read_image, read_image_bytes
 from nolabel.data.transforms import CentreCrop, CutOrPad, Rescale, consecutive_ids
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LABEL_SPACES, VOID, LabelSpace, raw_table
@@ -142,8 +142,8 @@ class LabelledDataset(Dataset[LabelledSample]):
         return torch.from_numpy(look_up(self.table, raw))
 
     def read_image(self, index: int) -> torch.Tensor:
-        """Return the image (3, H, W) in [0, 1] of a sample as it is stored, without reading its labels."""
-        return read_image(self.records[index].image)
+        """Return the image (3, H, W) uint8 of a sample as it is stored, without reading its labels."""
+        return read_image_bytes(self.records[index].image)
 
     def __getitem__(self, index: int) -> LabelledSample:
         record = self.records[index]

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from nolabel.data.files import examples, read_image
+from nolabel.data.files import examples, read_image_bytes
 from nolabel.data.flow_source import FlowSource
 from nolabel.data.labelled import find_space, look_up
-from nolabel.data.resizing import resize_image, resize_labels, to_bytes
+from nolabel.data.resizing import resize_image, resize_labels
 from nolabel.data.video_layouts import VIDEO_LAYOUTS, VideoFrame, find_video_layout, without_ego_vehicle
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import LabelSpace, raw_table
@@ -172,9 +172,13 @@ class VideoClips(Dataset[ClipSample]):
 
     def read_frame(self, frame: VideoFrame) -> Tensor:
         """Return a picture (3, H, W) in [0, 1], resized and cut."""
-        image: Tensor = read_image(frame.image).as_subclass(torch.Tensor)
-        if self.size is not None and tuple(image.shape[-2:]) != self.size:
-            image = resize_image(to_bytes(image), self.size, "bicubic").float() / 255
+        return self.read_frame_bytes(frame).float() / 255
+
+    def read_frame_bytes(self, frame: VideoFrame) -> Tensor:
+        """Return a picture (3, H, W) uint8, resized and cut."""
+        image = read_image_bytes(frame.image)
+        if self.size is not None:
+            image = resize_image(image, self.size, "bicubic")
         return image[..., : image.shape[-2] - self.bottom, :]
 
     def read_labels(self, index: int) -> Tensor:

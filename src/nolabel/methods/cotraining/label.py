@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nolabel.data import read_image
 from nolabel.data.domain_images import TargetImages
-from nolabel.data.resizing import resize_image, to_bytes
+from nolabel.data.files import read_image_bytes
+from nolabel.data.resizing import resize_image
 from nolabel.data.void_labels import void_as_255
 from nolabel.engine.devices import pick_device
 from nolabel.engine.executors import worker_device
@@ -109,7 +109,7 @@ class PredictionTask:
 
 def network_batch(path: str | Path, size: InferenceSize) -> tuple[Tensor, tuple[int, int]]:
     """Read an image as the network sees it, (1, 3, H, W) in [0, 1], and say what size its labels will have."""
-    pixels = to_bytes(read_image(path).as_subclass(Tensor))
+    pixels = read_image_bytes(path)
     native = (pixels.shape[-2], pixels.shape[-1])
     return resize_image(pixels, size.of_network(native))[None] / 255, size.of_labels(native)
 

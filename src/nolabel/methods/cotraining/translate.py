@@ -18,11 +18,10 @@ from typing import Any
 
 import torch
 
-from nolabel.data import FolderLabelled, read_image
+from nolabel.data import FolderLabelled
 from nolabel.data.colour_transfer import LabStatistics, lab_statistics, transfer
 from nolabel.data.domain_images import SourceImages, TargetImages
-from nolabel.data.files import read_json
-from nolabel.data.resizing import to_bytes
+from nolabel.data.files import read_image_bytes, read_json
 from nolabel.engine.labelling import ItemResult, LabellingTask, label_items
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import DataError
@@ -54,7 +53,7 @@ class ColourTask:
 
     def process(self, state: None, index: int) -> ItemResult:
         """Measure one image."""
-        found = lab_statistics(to_bytes(read_image(self.paths[index]).as_subclass(torch.Tensor)))
+        found = lab_statistics(read_image_bytes(self.paths[index]))
         return ItemResult({}, {"mean": found.mean.tolist(), "deviation": found.deviation.tolist()})
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nolabel.data.domain_images import SourceImages, TargetImages
-from nolabel.data.files import read_image
-from nolabel.data.resizing import to_bytes
+from nolabel.data.files import read_image_bytes
 from nolabel.data.sampling import ClassStatistics, RareClassSampler
 from nolabel.data.views import View, ViewConfig, draw_view
 from nolabel.engine.seeding import generator_of
@@ -110,7 +109,7 @@ class DomainPairs(Dataset[DomainPair]):
     def _target(self, index: int) -> tuple[Tensor, Tensor]:
         generator = generator_of(self.seed, "target image", index)
         place = int(torch.randint(len(self.target), (), generator=generator))
-        image = to_bytes(read_image(self.target.paths[place]).as_subclass(Tensor))
+        image = read_image_bytes(self.target.paths[place])
         size = (image.shape[-2], image.shape[-1])
         view = draw_view(size, self.config.target_view, generator)
         return view.image(image, FILL), view.labels(trusted_pixels(size, self.config.target_view), fill=0)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nolabel.data.domains import JoinedLabelled
 from nolabel.data.labelled import LabelledDataset
-from nolabel.data.resizing import resize_image, resize_labels, to_bytes
+from nolabel.data.resizing import resize_image, resize_labels
 from nolabel.data.sampling import ClassStatistics
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import DataError
@@ -70,7 +70,7 @@ class LabelledFrames:
 
     def image(self, index: int) -> Tensor:
         """Return the picture (3, H, W) uint8."""
-        return resize_image(to_bytes(self.dataset.read_image(index)), self.size)
+        return resize_image(self.dataset.read_image(index), self.size)
 
 
 class PatchSet(NamedTuple):

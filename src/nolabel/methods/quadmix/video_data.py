@@ -17,7 +17,6 @@ from torch.utils.data import Dataset, default_collate
 
 from nolabel.data.colour_transfer import match_histograms
 from nolabel.data.domain_images import DataPart
-from nolabel.data.resizing import to_bytes
 from nolabel.data.video_clips import SOURCE_OFFSETS, VideoClips, target_offsets
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import ConfigError
@@ -108,7 +107,7 @@ class JoinedClips(Sequence[ClipSample]):
     def image(self, index: int) -> Tensor:
         """Return the picture (3, H, W) uint8 of a clip's current frame."""
         part, place = self._place(index)
-        return to_bytes(part.read_frame(part.clips[place][0]))
+        return part.read_frame_bytes(part.clips[place][0])
 
     def _place(self, index: int) -> tuple[VideoClips, int]:
         which = bisect_right(self.ends, index)
