@@ -20,8 +20,11 @@ from pathlib import Path
 from study_worlds import Worlds, run_jobs, score_of, write_scores
 
 from nolabel.data.domain_images import DataPart
+from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.methods.quadmix.image_data import image_settings
 from nolabel.methods.quadmix.image_training import train_images
+from nolabel.methods.quadmix.video_opening import load_video_settings
+from nolabel.methods.quadmix.video_training import train_video
 
 DIRECTIONS = ("source_to_source", "source_to_target", "target_to_source", "target_to_target")
 
@@ -73,7 +76,8 @@ class Kind:
         scenes: number of source, target and held-out scenes.
         rows: trainings, those that others go on from before them.
         ablations: more of them.
-        train: trains a row, or goes on, and leaves a run folder with ``metrics.miou`` in its result.
+        train: trains a row, or goes on, and leaves a run folder with its scores in its result.
+        measures: names of these scores; the table of the first is ``table.md``, others have their names.
     """
 
     layouts: tuple[str, str]
@@ -83,6 +87,7 @@ class Kind:
     rows: tuple[Row, ...]
     ablations: tuple[Row, ...]
     train: Callable[[Run], None]
+    measures: tuple[str, ...] = ("miou",)
 
 
 def folder_of(worlds: Worlds, row: str) -> Path:
@@ -142,7 +147,68 @@ IMAGE = Kind(
     train=train_image_row,
 )
 
-KINDS = {"image": IMAGE}
+
+# --- video ---------------------------------------------------------------------------------------------------
+
+VIDEO_RECIPE = "quadmix/tiny_video"
+NO_TARGET = ("temporal=null", "mixing=null", "class_vectors=null", "match_colours=false")
+
+
+def train_video_row(run: Run) -> None:
+    """Train a row of the table of video; flow is estimated once for all rows of a seed."""
+    row, worlds = run.row, run.worlds
+    whole = load_video_settings(VIDEO_RECIPE, run.settings)
+    assert whole.temporal is not None
+    begin, end = whole.temporal.start, whole.fit.steps
+    flow = worlds.folder / ("flow_of_target" if row.supervised else "flow")
+    settings = [*run.settings, *row.settings, f"flow.cache={flow}"]
+    if row.name == START:
+        settings += [f"fit.steps={begin}", f"optimizer.decay_steps={end}"]
+    elif run.start is not None:
+        # The recipe from the step on in which it turns to the target, its learning rate where it then stands.
+        rate = whole.optimizer.learning_rate * (1 - begin / end) ** whole.optimizer.power
+        settings += [f"fit.steps={end - begin}", f"optimizer.learning_rate={rate}"]
+        settings.append(f"network.weights={run.start / MODEL_FILE}")
+        if "temporal=null" not in row.settings:
+            settings.append("temporal.start=0")
+        if "mixing=null" not in row.settings:
+            settings.append("mixing.start=1")
+    config = load_video_settings(
+        VIDEO_RECIPE,
+        settings,
+        source=[worlds.source],
+        target=[worlds.target],
+        validation=worlds.target,
+        seed=worlds.seed + (500 if row.name == START else 0),
+    )
+    if row.supervised:
+        real = DataPart(root=worlds.target, dataset="cityscapes_seq", split="train")
+        config = config.model_copy(update={"source": (real,)})
+    train_video(config, run.out, device="cpu", progress=False)
+
+
+VIDEO = Kind(
+    layouts=("viper", "cityscapes_seq"),
+    frames=(2, 3),
+    size=(96, 192),
+    scenes=(48, 48, 30),
+    rows=(
+        Row(START, NO_TARGET, shown=False),
+        Row("source only", NO_TARGET, START),
+        Row("TPS", ("mixing=null", "class_vectors=null"), START),
+        Row("QuadMix", (), START),
+        Row("target supervised", NO_TARGET, supervised=True),
+    ),
+    ablations=(
+        *(without(direction) for direction in DIRECTIONS),
+        Row("QuadMix without class vectors", ("class_vectors=null",), START),
+        Row("class vectors without mixing", ("mixing=null",), START),
+    ),
+    train=train_video_row,
+    measures=("miou", "consistency"),
+)
+
+KINDS = {"image": IMAGE, "video": VIDEO}
 
 
 # --- all tables ----------------------------------------------------------------------------------------------
@@ -199,8 +265,9 @@ def main() -> None:
         ]
         run_jobs(jobs, arguments.processes)
     shown = [row.name for row in rows if row.shown]
-    by_seed = [{name: score_of(folder_of(worlds, name)) for name in shown} for worlds in seeds]
-    print(write_scores(arguments.out, by_seed))
+    for measure in kind.measures:
+        by_seed = [{name: score_of(folder_of(worlds, name), measure) for name in shown} for worlds in seeds]
+        print(write_scores(arguments.out, by_seed, measure))
     print(f"results: {arguments.out / 'results.json'}; one page for each training: seed_*/*/report.html")
 
 

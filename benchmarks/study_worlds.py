@@ -116,18 +116,20 @@ def score_table(scores: Mapping[str, Sequence[float]], measure: str = "mIoU") ->
     return "\n".join(lines)
 
 
-def write_scores(out: Path, by_seed: Iterable[Mapping[str, float]]) -> str:
+def write_scores(out: Path, by_seed: Iterable[Mapping[str, float]], measure: str = "miou") -> str:
     """Write ``results.json`` and ``table.md`` and return the table.
 
     Args:
         out: folder of the study.
         by_seed: for each seed the scores of its rows, in [0, 1].
+        measure: which scores; the files of others than the mIoU are named after it.
     """
     scores: dict[str, list[float]] = {}
     for values in by_seed:
         for row, value in values.items():
             scores.setdefault(row, []).append(value)
-    write_json(out / "results.json", scores)
-    text = score_table(scores)
-    write_bytes(out / "table.md", text.encode())
+    other = "" if measure == "miou" else f"_{measure}"
+    write_json(out / f"results{other}.json", scores)
+    text = score_table(scores, measure if other else "mIoU")
+    write_bytes(out / f"table{other}.md", text.encode())
     return text

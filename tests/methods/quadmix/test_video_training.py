@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nolabel.errors import ConfigError, DataError
+from nolabel.methods.quadmix.video_data import open_source
 from nolabel.methods.quadmix.video_model import load_video_model
 from nolabel.methods.quadmix.video_training import VideoTraining, train_video
 from tests.methods.quadmix.video_world import MIXING, SETTINGS, settings, write_videos
@@ -39,6 +40,25 @@ def test_source_only_sees_no_target(videos, tmp_path):
     assert not (tmp_path / "flow" / "1_target").exists()
     names = {name for line in logged(tmp_path) for name in line if name.startswith("train/")}
     assert names == {"train/loss", "train/source", "train/source_auxiliary"}
+
+
+def test_key_frames_need_labels_for_mixing_only(videos, tmp_path):
+    # The real snippets have one labelled frame each: enough to learn from their labels, not to mix them.
+    labelled = [{"root": videos / "target", "dataset": "cityscapes_seq"}]
+    changes = {"source": labelled, "fit": {**SETTINGS["fit"], "steps": 1}, "validation": {}}
+    config = settings(videos, mixing=None, class_vectors=None, **changes)
+    train_video(config, tmp_path, device="cpu", progress=False)
+    assert {"train/source", "train/target"} <= set(logged(tmp_path)[-1])
+    with pytest.raises(DataError, match="no label map"):
+        open_source(settings(videos, **changes))
+
+
+def test_the_target_is_learned_from_its_start(videos, tmp_path):
+    temporal = {**SETTINGS["temporal"], "start": 2}
+    fit = {**SETTINGS["fit"], "steps": 3}
+    config = settings(videos, temporal=temporal, mixing=None, fit=fit, validation={})
+    train_video(config, tmp_path, device="cpu", progress=False)
+    assert ["train/target" in line for line in logged(tmp_path)] == [False, False, True]
 
 
 @pytest.mark.slow

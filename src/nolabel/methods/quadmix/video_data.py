@@ -43,7 +43,7 @@ class VideoPair(NamedTuple):
 
     Attributes:
         frames: (2, 3, H, W) RGB in [0, 1] of the source.
-        labels: (2, H, W) int64, 255 void.
+        labels: (2, H, W) int64, 255 void; (1, H, W), of the first frame alone, where nothing is mixed.
         flow: (2, H, W) from the first of them to the second.
         target: (4, 3, h, w), see :class:`~nolabel.methods.quadmix.video_iteration.TargetClips`; None without one.
         target_flow: (2, h, w) each.
@@ -176,15 +176,16 @@ def target_flows(config: VideoConfig) -> dict[str, tuple[int, int]]:
 
 
 def open_source(config: VideoConfig) -> JoinedClips:
-    """Open the labelled clips, without flow yet.
+    """Open the labelled clips, without flow yet. Only mixing needs the labels of their key frames.
 
     Raises:
         ConfigError: a root is not given.
         DataError: files are missing.
     """
+    labelled = 1 if config.mixing is None or config.temporal is None else 2
     return JoinedClips(
         [
-            _open(part, config, config.source_frames, "source", SOURCE_OFFSETS, [(0, 1)], labelled=2)
+            _open(part, config, config.source_frames, "source", SOURCE_OFFSETS, [(0, 1)], labelled=labelled)
             for part in config.source
         ]
     )

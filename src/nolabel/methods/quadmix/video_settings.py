@@ -58,6 +58,9 @@ class TemporalConfig(Config):
     """A frozen network that makes the labels at first; None: the student itself, from the start."""
     frozen_steps: int | None = Field(8000, ge=0)
     """Steps in which it does; then the student itself. None: it always does."""
+    start: int = Field(0, ge=0)
+    """First step with losses on target frames. A network that starts from random weights learns from the source alone
+    before: it has no labels to give yet."""
     interval: int = Field(1, ge=1)
     """Frames between the labelled frame and the one it is labelled from."""
     weight: float = Field(1.0, ge=0)

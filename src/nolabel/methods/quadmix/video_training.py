@@ -131,7 +131,7 @@ class VideoTraining(TrainingTask):
         number = step * config.fit.accumulate + self.micro
         self.micro += 1
         iteration = VideoIteration(config, self.modules["student"], self.mixer)
-        if config.temporal is None or target is None:
+        if config.temporal is None or target is None or step < config.temporal.start:
             result = iteration.run(step, source)
             return {"loss": result.loss, **result.losses}
         generator = generator_of(config.fit.seed, "video", number, self.fabric.global_rank)
