@@ -191,7 +191,7 @@ VIDEO = Kind(
     layouts=("viper", "cityscapes_seq"),
     frames=(2, 3),
     size=(96, 192),
-    scenes=(48, 48, 30),
+    scenes=(40, 40, 24),
     rows=(
         Row(START, NO_TARGET, shown=False),
         Row("source only", NO_TARGET, START),
