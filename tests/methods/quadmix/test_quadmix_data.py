@@ -9,7 +9,7 @@ from nolabel.data.class_statistics import class_statistics
 from nolabel.data.domain_images import DataPart, open_source, open_target
 from nolabel.data.views import ViewConfig
 from nolabel.errors import DataError
-from nolabel.methods.quadmix.data import FILL, DomainPairs, draw_view_with, trusted_pixels
+from nolabel.methods.quadmix.data import FILL, DomainPairs, Kept, draw_view_with, trusted_pixels
 from nolabel.methods.quadmix.settings import CropSamplingConfig, ImageConfig, TargetViewConfig
 from nolabel.structures.files import write_png
 
@@ -51,6 +51,19 @@ def test_samples_depend_on_seed_and_index(domains):
             assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
     other_seed = pairs(domains, fit={"steps": 1, "seed": 9})
     assert not all(torch.equal(first[i].target, other_seed[i].target) for i in range(4))
+
+
+def test_what_has_room_is_read_once():
+    read = []
+
+    def image(index: int) -> tuple[torch.Tensor]:
+        read.append(index)
+        return (torch.full((10,), index, dtype=torch.uint8),)
+
+    kept = Kept(image, room=25)
+    values = [int(kept(index)[0][0]) for index in (3, 5, 7, 3, 5, 7)]
+    assert values == [3, 5, 7, 3, 5, 7]
+    assert read == [3, 5, 7, 7]
 
 
 def test_a_rare_class_is_seen_often(domains):

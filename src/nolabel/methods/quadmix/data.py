@@ -5,6 +5,7 @@ Source: UDASS specification (image) 2.4, 2.11 and 4.4.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,11 +22,13 @@ from nolabel.labels import VOID
 from nolabel.methods.quadmix.settings import CropSamplingConfig, ImageConfig, TargetViewConfig
 from nolabel.models.segmentation.normalise import MEAN
 
-__all__ = ["DomainPair", "DomainPairs", "draw_view_with", "trusted_pixels"]
+__all__ = ["DomainPair", "DomainPairs", "Kept", "draw_view_with", "trusted_pixels"]
 
 FILL = tuple(value / 255 for value in MEAN)
 """Colour beyond an image: what the networks' normalisation makes 0."""
 TRIES = 10
+ROOM = 2**27
+"""Bytes of decoded images that a data set keeps, in each process that reads."""
 
 
 class DomainPair(NamedTuple):
@@ -44,6 +47,32 @@ class DomainPair(NamedTuple):
     target: Tensor
     trusted: Tensor
     number: int
+
+
+class Kept:
+    """Keeps what was read as long as there is room, so that small data sets are decoded once.
+
+    Nothing is thrown out again: images are drawn at random, so one is as good as another.
+
+    Args:
+        read: gives the tensors of an index.
+        room: bytes that may be kept.
+    """
+
+    def __init__(self, read: Callable[[int], tuple[Tensor, ...]], room: int = ROOM) -> None:
+        self.read, self.room = read, room
+        self.kept: dict[int, tuple[Tensor, ...]] = {}
+
+    def __call__(self, index: int) -> tuple[Tensor, ...]:
+        """Return the tensors of an index, which must not be changed."""
+        if index in self.kept:
+            return self.kept[index]
+        found = self.read(index)
+        size = sum(part.nbytes for part in found)
+        if size <= self.room:
+            self.kept[index] = found
+            self.room -= size
+        return found
 
 
 class DomainPairs(Dataset[DomainPair]):
@@ -70,6 +99,8 @@ class DomainPairs(Dataset[DomainPair]):
         statistics: ClassStatistics | None = None,
     ) -> None:
         self.source, self.target, self.config, self.count = source, target, config, count
+        self.labelled = Kept(source.__getitem__)
+        self.unlabelled = Kept(self._read_target)
         self.seed, self.num_classes = config.fit.seed, source.space.num_classes
         self.drawn: RareClassSampler | None = None
         if config.rare_classes is not None:
@@ -100,16 +131,19 @@ class DomainPairs(Dataset[DomainPair]):
             place, wanted = self.drawn.images[index], self.drawn.classes[index]
         else:
             place = int(torch.randint(len(self.source), (), generator=generator))
-        image, labels = self.source[place]
+        image, labels = self.labelled(place)
         view = draw_view_with(
             wanted, labels, self.config.source_view, self.config.rare_classes, generator, self.num_classes
         )
         return view.image(image, FILL), view.labels(labels)
 
+    def _read_target(self, place: int) -> tuple[Tensor]:
+        return (read_image_bytes(self.target.paths[place]),)
+
     def _target(self, index: int) -> tuple[Tensor, Tensor]:
         generator = generator_of(self.seed, "target image", index)
         place = int(torch.randint(len(self.target), (), generator=generator))
-        image = read_image_bytes(self.target.paths[place])
+        (image,) = self.unlabelled(place)
         size = (image.shape[-2], image.shape[-1])
         view = draw_view(size, self.config.target_view, generator)
         return view.image(image, FILL), view.labels(trusted_pixels(size, self.config.target_view), fill=0)

@@ -29,6 +29,9 @@ from nolabel.methods.quadmix.settings import ImageConfig, as_executed
 
 __all__ = ["ImageData", "image_settings"]
 
+PATCH_MEMORY = 2**28
+"""Bytes of decoded source frames that are kept for patches: 42 frames of 1024x2048, or thousands of small ones."""
+
 
 @dataclass(frozen=True)
 class ImageData:
@@ -79,11 +82,13 @@ class ImageData:
         """Return where patches of rare classes come from, if they are pasted."""
         if config.mixing is None or config.mixing.rare is None or self.statistics is None:
             return None
+        height, width = config.patch_frames
         return PatchBank(
             LabelledFrames(self.source.joined, config.patch_frames),
             frames_with_class(self.statistics, config.mixing.rare),
             config.mixing.rare,
             config.target_view.crop,
+            cache=PATCH_MEMORY // (3 * height * width),
         )
 
     def scorer(self, device: str) -> Callable[..., dict[str, float]] | None:
