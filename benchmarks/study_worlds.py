@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
@@ -55,7 +56,11 @@ class Worlds:
         return self.folder / "real"
 
     def render(self, workers: int = 1) -> None:
-        """Render what is missing."""
+        """Render what is missing; once all is there, later calls do not look again."""
+        facts = json.loads(json.dumps({**asdict(self), "folder": None}))
+        done = self.folder / "worlds.json"
+        if done.exists() and json.loads(done.read_text()) == facts:
+            return
         source, target = zip(self.layouts, self.frames, strict=True)
         parts = (
             (self.source, source, "synthetic", "train", 0),
@@ -73,6 +78,7 @@ class Worlds:
                 rig=Rig(size=self.size),
             )
             write_world(out, world, workers=workers, progress=True)
+        write_json(done, facts)
 
 
 def run_jobs(jobs: Sequence[Job], processes: int) -> None:
