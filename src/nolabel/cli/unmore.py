@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.unmore_votecut import votecut
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Unlabelled photographs to an object detector (unMORE). The stages in order: first masks from "
@@ -11,3 +13,4 @@ app = typer.Typer(
     "train-existence), all objects of scenes (discover), a detector that learns from these (train-detector). "
     "Objects have no classes. All stages hand on COCO files, so each may be replaced by your own.",
 )
+app.command()(votecut)

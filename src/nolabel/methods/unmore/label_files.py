@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,18 @@ from nolabel.structures import Instances
 from nolabel.structures.files import atomic_path
 from nolabel.structures.rle import RLE
 
-__all__ = ["FOREGROUND", "LabelledImage", "labelled_images", "read_label_file", "write_label_file"]
+__all__ = [
+    "FOREGROUND",
+    "LABEL_FILE",
+    "LabelledImage",
+    "encode_labels",
+    "labelled_images",
+    "read_label_file",
+    "write_label_file",
+]
+
+LABEL_FILE = "labels.json"
+"""What a stage calls its file in its folder."""
 
 FOREGROUND = {"id": 1, "name": "fg", "supercategory": "fg"}
 """The only category: all objects are alike."""
@@ -89,26 +100,14 @@ def write_label_file(path: str | Path, images: Iterable[LabelledImage]) -> Path:
         DataError: two images have one id, or a value is not finite.
     """
     path = Path(path)
-    records: list[str] = []
-    ids: set[int | str] = set()
-    number = 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write('{"annotations": [')
-        for image in images:
-            if image.id in ids:
-                raise DataError(f"two images have the id {image.id!r}, one of them is {image.file_name}")
-            ids.add(image.id)
-            height, width = image.size
-            records.append(
-                _json({"id": image.id, "file_name": image.file_name, "height": height, "width": width}, image)
-            )
-            for annotation in _annotations(image):
-                file.write(",\n" if number else "\n")
-                number += 1
-                file.write(_json({"id": number, **annotation}, image))
-        file.write('\n],\n"images": [\n' + ",\n".join(records) + "\n],\n")
-        file.write(f'"categories": [{json.dumps(FOREGROUND)}]}}\n')
+        file.writelines(_pieces(images))
     return path
+
+
+def encode_labels(images: Iterable[LabelledImage]) -> bytes:
+    """The bytes that :func:`write_label_file` writes."""
+    return "".join(_pieces(images)).encode()
 
 
 def read_label_file(path: str | Path) -> list[LabelledImage]:
@@ -118,13 +117,18 @@ def read_label_file(path: str | Path) -> list[LabelledImage]:
     is 1 where there is neither. Numbers that COCO does not know, and that all objects of an image have, become columns
     of ``extra`` (``iscrowd`` where it is not 0).
 
+    Args:
+        path: the file, or the folder of a stage with its ``labels.json``.
+
     Returns:
         All images in the file's order, those without objects too.
 
     Raises:
         DataError: the file is missing, is no COCO file of objects, or contradicts itself.
     """
-    return labelled_images(_read(Path(path)), path)
+    path = Path(path)
+    path = path / LABEL_FILE if path.is_dir() else path
+    return labelled_images(_read(path), path)
 
 
 def labelled_images(content: Any, path: str | Path) -> list[LabelledImage]:
@@ -146,6 +150,27 @@ def labelled_images(content: Any, path: str | Path) -> list[LabelledImage]:
             )
         rows[row["image_id"]].append(row)
     return [_labelled(path, record, rows[key]) for key, record in images.items()]
+
+
+def _pieces(images: Iterable[LabelledImage]) -> Iterator[str]:
+    """The text of a label file, piece by piece; annotations first, because images are not known before the end."""
+    records: list[str] = []
+    ids: set[int | str] = set()
+    number = 0
+    yield '{"annotations": ['
+    for image in images:
+        if image.id in ids:
+            raise DataError(f"two images have the id {image.id!r}, one of them is {image.file_name}")
+        ids.add(image.id)
+        height, width = image.size
+        records.append(
+            _json({"id": image.id, "file_name": image.file_name, "height": height, "width": width}, image)
+        )
+        for annotation in _annotations(image):
+            number += 1
+            yield (",\n" if number > 1 else "\n") + _json({"id": number, **annotation}, image)
+    yield '\n],\n"images": [\n' + ",\n".join(records) + "\n],\n"
+    yield f'"categories": [{json.dumps(FOREGROUND)}]}}\n'
 
 
 def _annotations(image: LabelledImage) -> Iterable[dict[str, Any]]:

@@ -12,6 +12,7 @@ from nolabel.models.features.depthg import CodeNetwork, DepthG, ProbeClassifier,
 from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.dino import DinoViT, vit_arguments
 from nolabel.models.features.extractor import FeatureExtractor, HalfPrecision, SceneGeometry
+from nolabel.models.features.square_vit import SquareVit
 from nolabel.models.features.stereo_geometry import scene_geometry
 from nolabel.models.features.transformers import TimmFeatures
 
@@ -24,6 +25,7 @@ __all__ = [
     "HalfPrecision",
     "ProbeClassifier",
     "SceneGeometry",
+    "SquareVit",
     "TimmFeatures",
     "build_code_network",
     "build_features",
