@@ -71,8 +71,9 @@ def _by_reduction(masks: Tensor, metric: Metric) -> Tensor:
     rows = torch.arange(height, device=masks.device, dtype=torch.float32)
     step = max(1, _CHUNK // max(1, count * height * width))
     parts = [
-        _length((rows[start : start + step, None] - rows).abs()[None, :, :, None], in_row[:, None], metric)
-        .amin(2)
+        _length(
+            (rows[start : start + step, None] - rows).abs()[None, :, :, None], in_row[:, None], metric
+        ).amin(2)
         for start in range(0, height, step)
     ]
     found = torch.cat(parts, dim=1) if parts else in_row

@@ -141,9 +141,7 @@ def crop_and_resize(maps: Tensor, crops: Tensor, size: int, *, nearest: bool = F
     return (first * (1 - along) + second * along).permute(0, 2, 3, 1)
 
 
-def _fields(
-    inside: Tensor, masks: Tensor, points: Tensor, background: bool, metric: Metric
-) -> ObjectTargets:
+def _fields(inside: Tensor, masks: Tensor, points: Tensor, background: bool, metric: Metric) -> ObjectTargets:
     # Bilinear weights let the inside leak out by up to a pixel; the outside is added to whatever is there.
     boundary = inside - relative_distance(~masks, metric) if background else inside
     return ObjectTargets(boundary, centre_field(points, masks), masks, points)
