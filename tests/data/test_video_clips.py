@@ -75,6 +75,30 @@ def test_sizes_and_cut_apply_to_pictures_and_labels(own: Path) -> None:
     assert sample["labels"].shape == (1, 10, 24)
 
 
+def test_beginnings_of_own_clips_are_no_samples(own: Path) -> None:
+    clips = VideoClips(own, offsets=(0, -1, -2))
+    assert clips.names == ["a_003"]
+    with pytest.raises(DataError, match=r"none of 4 frames .* -3, -2"):
+        VideoClips(own, offsets=(0, -2, -3))
+
+
+def test_own_labels_are_read_in_the_space_that_is_asked_for(own: Path) -> None:
+    ids = np.unique(np.stack([VideoClips(own, labelled=1, space="viper_15")[i]["labels"] for i in range(2)]))
+    # Labels 2 (building) and 3 (wall, which VIPER's benchmark has not) of Cityscapes' 19.
+    assert ids.tolist() == [2, 255]
+
+
+def test_camvid_is_video_where_its_frames_follow_each_other(own: Path, tmp_path: Path) -> None:
+    root = tmp_path / "camvid"
+    for kind in ("images", "labels"):
+        (root / kind / "val").mkdir(parents=True)
+        (own / kind / "b").rename(root / kind / "val" / "0016E5")
+    clips = VideoClips(root, split="val", labelled=1)
+    assert (clips.layout.name, clips.space.name) == ("camvid", "camvid_11")
+    assert clips.names == ["0016E5_006", "0016E5_009"]
+    assert clips[0]["labels"].unique().tolist() == [6]
+
+
 def test_unknown_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no video in a known layout"):
         VideoClips(tmp_path)

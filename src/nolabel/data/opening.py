@@ -15,15 +15,13 @@ from nolabel.data.kitti import KittiRawStereoVideo
 from nolabel.data.own_labels import find_coco
 from nolabel.data.stereo import StereoVideoDataset
 from nolabel.data.video import VideoFrames
+from nolabel.data.video_layouts import CAMVID_SEQUENCES
 from nolabel.errors import ConfigError, DataError
 from nolabel.structures import StereoCalibration
 
 __all__ = ["CAMVID_SEQUENCES", "Layout", "find_layout", "open_images", "open_stereo_video"]
 
 Layout = Literal["cityscapes", "kitti_raw", "stereo", "labelled", "camvid", "coco", "video", "images"]
-
-CAMVID_SEQUENCES = "*/[0-9][0-9][0-9][0-9][A-Z0-9][A-Z0-9]"
-"""Pattern of CamVid's sequences (0001TP, 0016E5) below images/ or labels/."""
 
 
 def find_layout(root: str | Path) -> Layout:

@@ -86,7 +86,7 @@ class VideoClips(Dataset[ClipSample]):
             )
         self.layout = layout = VIDEO_LAYOUTS[name]
         self.space = find_space(space if space is not None else layout.space)
-        self.table = raw_table(layout.table, self.space) if isinstance(layout.table, str) else layout.table
+        self.table = raw_table(layout.table, self.space)
         self.size = layout.size if size == "published" else size
         self.bottom = (layout.bottom if size == "published" else 0) if bottom is None else bottom
         self.labelled, self.native_labels = labelled, native_labels
@@ -98,6 +98,8 @@ class VideoClips(Dataset[ClipSample]):
                 f"{self.root} holds no annotated frame with a frame before it (split {split!r})",
                 hint=layout.source,
             )
+        if layout.whole_only and entries is None:
+            chosen = self._whole(frames, chosen, tuple(offsets))
         self.clips = self._complete(frames, chosen, tuple(offsets))
         if flow is not None:
             flow.check([(clip[i], clip[j]) for clip in self.clips for i, j in self.flow_pairs], layout)
@@ -115,6 +117,19 @@ class VideoClips(Dataset[ClipSample]):
                 hint=self.layout.source,
             )
         return [by_name[name] for name in wanted]
+
+    def _whole(
+        self, frames: list[VideoFrame], chosen: list[VideoFrame], offsets: tuple[int, ...]
+    ) -> list[VideoFrame]:
+        there = {(frame.clip, frame.number) for frame in frames}
+        whole = [f for f in chosen if all((f.clip, f.number + offset) in there for offset in offsets)]
+        if not whole:
+            raise DataError(
+                f"{self.root}: none of {len(chosen)} frames (split {self.split!r}) has all of the frames around it that "
+                f"a sample needs: {', '.join(f'{offset:+d}' for offset in sorted(set(offsets)) if offset)}",
+                hint=self.layout.source,
+            )
+        return whole
 
     def _complete(
         self, frames: list[VideoFrame], chosen: list[VideoFrame], offsets: tuple[int, ...]

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE, SNIPPET, list_frames
 from nolabel.data.clips import frame_step, is_gap
 from nolabel.data.files import examples, list_images, natural_key
 from nolabel.data.folder import flat_name, stereo_clips
 from nolabel.data.label_files import find_files, read_channels
-from nolabel.data.labelled import IdMap, LabelledLayout, LabelledRecord, identity_table
+from nolabel.data.labelled import IdMap, LabelledLayout, LabelledRecord
 from nolabel.errors import DataError
-from nolabel.labels import CITYSCAPES_19
 
 __all__ = [
     "VIDEO_LAYOUTS",
@@ -42,6 +40,12 @@ _SYNTHIA_SEQ = (
     "and label/"
 )
 _FOLDER = "lay the frames into images/[clip/] and, where there are any, label maps of equal names into labels/[clip/]"
+_CAMVID = (
+    "lay the frames and labels of CamVid's SegNet version into images/<split>/<sequence>/ and labels/<split>/<sequence>/; "
+    "its label maps have frames between them in one part alone (0016E5, 15 Hz)"
+)
+CAMVID_SEQUENCES = "*/[0-9][0-9][0-9][0-9][A-Z0-9][A-Z0-9]"
+"""Pattern of CamVid's sequences (0001TP, 0016E5) below images/ or labels/."""
 ANNOTATED_EVERY = 10
 """VIPER's benchmark takes every tenth frame."""
 _CITYSCAPES_ANNOTATED = 19  # of the 30 frames of a snippet
@@ -73,7 +77,7 @@ class VideoLayout:
 
     Attributes:
         name: of the data set.
-        table: raw-id table, see :func:`nolabel.labels.raw_table`, or the table itself.
+        table: raw-id table, see :func:`nolabel.labels.raw_table`.
         space: default label space.
         frames: lists all frames of a root and split; raises DataError where there are none.
         annotated: the frames of those that are samples where no list says so.
@@ -83,10 +87,12 @@ class VideoLayout:
         flow_name: stem of the flow file from one frame to another.
         ego_vehicle: raw id of which the part at the middle of the lowest row is the recording car, to be void.
         source: where to get it.
+        whole_only: annotated frames that lack a frame before them (beginnings, gaps) are no samples; elsewhere they are
+            an error, for the benchmark has them.
     """
 
     name: str
-    table: str | npt.NDArray[np.uint8]
+    table: str
     space: str
     frames: Callable[[Path, str], list[VideoFrame]]
     annotated: Callable[[list[VideoFrame]], list[VideoFrame]]
@@ -96,6 +102,7 @@ class VideoLayout:
     flow_name: Callable[[VideoFrame, VideoFrame], str]
     source: str
     ego_vehicle: int | None = None
+    whole_only: bool = False
 
 
 def find_video_layout(root: str | Path) -> str:
@@ -111,6 +118,8 @@ def find_video_layout(root: str | Path) -> str:
         return "viper"
     if _synthia_folder(root) is not None:
         return "synthia_seq"
+    if any(root.glob(f"labels/{CAMVID_SEQUENCES}")):
+        return "camvid"
     if (root / "images").is_dir():
         return "folder"
     there = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
@@ -304,7 +313,7 @@ VIDEO_LAYOUTS: dict[str, VideoLayout] = {
     ),
     "folder": VideoLayout(
         "folder",
-        identity_table(CITYSCAPES_19),
+        "cityscapes_train_ids",
         "cityscapes_19",
         _folder_frames,
         _labelled_or_all,
@@ -313,6 +322,20 @@ VIDEO_LAYOUTS: dict[str, VideoLayout] = {
         0,
         _name_of_pair,
         _FOLDER,
+        whole_only=True,
+    ),
+    "camvid": VideoLayout(
+        "camvid",
+        "camvid",
+        "camvid_11",
+        _folder_frames,
+        _labelled_or_all,
+        _read_classes,
+        None,
+        0,
+        _name_of_pair,
+        _CAMVID,
+        whole_only=True,
     ),
 }
 """Name -> layout of every video data set."""
