@@ -167,7 +167,11 @@ def train_video_row(run: Run) -> None:
     elif run.start is not None:
         # The recipe from the step on in which it turns to the target, its learning rate where it then stands.
         rate = whole.optimizer.learning_rate * (1 - begin / end) ** whole.optimizer.power
-        settings += [f"fit.steps={end - begin}", f"optimizer.learning_rate={rate}"]
+        settings += [
+            f"fit.steps={end - begin}",
+            f"optimizer.learning_rate={rate}",
+            "optimizer.warmup_steps=0",
+        ]
         settings.append(f"network.weights={run.start / MODEL_FILE}")
         if "temporal=null" not in row.settings:
             settings.append("temporal.start=0")
