@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.unmore_discover import discover, prepare, score
 from nolabel.cli.unmore_votecut import votecut
 
 app = typer.Typer(
@@ -14,3 +15,6 @@ app = typer.Typer(
     "Objects have no classes. All stages hand on COCO files, so each may be replaced by your own.",
 )
 app.command()(votecut)
+app.command()(discover)
+app.command()(score)
+app.command()(prepare)

@@ -1,5 +1,6 @@
 """Looking at things: colours, overlays, layouts, plots and HTML reports. Pictures are (H, W, 3) uint8."""
 
+from nolabel.viz.animation import write_animation
 from nolabel.viz.colours import (
     PrincipalColours,
     depth_colours,
@@ -64,5 +65,6 @@ __all__ = [
     "semantic_overlay",
     "side_by_side",
     "to_picture",
+    "write_animation",
     "write_segmentation_scores",
 ]

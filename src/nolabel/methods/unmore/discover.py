@@ -66,6 +66,8 @@ def discover_images(
     Returns:
         One result for each image.
     """
+    if not images:
+        return []
     settings = settings or ReasoningSettings()
     device = _device_of(objectness)
     scenes = Scenes(images, device)
@@ -75,10 +77,17 @@ def discover_images(
         if (scale == 1).all():
             boxes = find_boxes(sight, settings, watch)
         else:
-            found = find_boxes(
-                Eyes(Scenes(small, device), objectness, existence, settings, sight.counts), settings, watch
-            )
-            boxes = scenes.clip(Boxes(found.corners * scale.to(device)[found.scene], found.scene))
+            factors = scale.to(device)
+
+            def in_full_size(found: Boxes) -> Boxes:
+                return scenes.clip(Boxes(found.corners * factors[found.scene], found.scene))
+
+            def watch_in_full_size(name: str, found: Boxes, labels: Tensor | None) -> None:
+                if watch is not None:
+                    watch(name, in_full_size(found), labels)
+
+            seen = Eyes(Scenes(small, device), objectness, existence, settings, sight.counts)
+            boxes = in_full_size(find_boxes(seen, settings, watch_in_full_size))
         return score_boxes(boxes, sight, settings.nms_threshold)
 
 
@@ -90,6 +99,8 @@ def score_images(
     settings: ReasoningSettings | None = None,
 ) -> list[Discovery]:
     """Draw and score the objects of given boxes, each (N, 4) XYXY in pixels of its image."""
+    if not images:
+        return []
     settings = settings or ReasoningSettings()
     scenes = Scenes(images, _device_of(objectness))
     owner = torch.repeat_interleave(torch.arange(len(boxes)), torch.tensor([len(own) for own in boxes]))

@@ -32,6 +32,7 @@ from nolabel.weights.strict import strict_state
 
 __all__ = [
     "existence_from",
+    "find_network",
     "load_existence",
     "load_objectness",
     "objectness_from",
@@ -42,6 +43,15 @@ __all__ = [
 
 Kind = Literal["objectness", "existence"]
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def find_network(path: str | Path) -> Path:
+    """Return the file behind a run folder, a file, or a registered name.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    return model_path(path) if Path(path).exists() else find_weights(path)
 
 
 def load_objectness(
@@ -198,7 +208,7 @@ def start_existence(architecture: str, initial: str | Path | None = None) -> Exi
 
 def _read(path: str | Path, kind: Kind, published: str) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     """Return tensors, architecture and options of a file."""
-    file = model_path(path) if Path(path).exists() else find_weights(path)
+    file = find_network(path)
     checkpoint = load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == kind:
