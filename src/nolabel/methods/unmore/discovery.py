@@ -317,10 +317,12 @@ def to_labelled(name: str, key: int | str, found: Discovery) -> LabelledImage:
 def _animate(task: DiscoveryTask, out: Path, names: Sequence[str]) -> None:
     """Look at images once more, with a recorder."""
     missing = [name for name in names if not (out / "process" / f"{name}.webp").exists()]
-    networks = task.networks.load(task.device) if missing else ()
+    if not missing:
+        return
+    objectness, existence = task.networks.load(task.device)
     for name in missing:
         image, recorder = read_image(task.photos.root / name).as_subclass(Tensor), Recorder()
-        (found,) = discover_images([image], *networks, task.settings, watch=recorder)
+        (found,) = discover_images([image], objectness, existence, task.settings, watch=recorder)
         write_process(out / "process" / f"{name}.webp", image, recorder.steps(), found.instances)
 
 
