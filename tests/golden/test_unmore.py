@@ -8,6 +8,7 @@ from golden.support import case_parameters, load_json
 from golden.unmore_discovery import *  # noqa: F403
 from golden.unmore_objectness import *  # noqa: F403
 from golden.unmore_objectness_training import *  # noqa: F403
+from golden.unmore_votecut import *  # noqa: F403
 from nolabel.metrics import detection_scores
 
 pytestmark = pytest.mark.golden

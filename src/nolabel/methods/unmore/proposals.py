@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nolabel.methods.unmore.kmeans import cluster_numbers
 
-__all__ = ["connected_components", "corners_inside", "proposals_of_labels", "vote_proposals"]
+__all__ = ["connected_components", "corners_inside", "proposals_of_labels", "to_grid", "vote_proposals"]
 
 MOST_CORNERS = 1  # a map that holds more of the grid's four corners is background
 MOST_COMPONENTS = 30  # a map in more pieces is noise
@@ -32,7 +32,7 @@ def vote_proposals(vectors: Sequence[Tensor], clusters: Sequence[int] = (2, 3), 
         components in raster order.
     """
     found = [
-        _to_grid(proposals_of_labels(cluster_numbers(vector.reshape(1, -1), k).view(vector.shape)), side)
+        to_grid(proposals_of_labels(cluster_numbers(vector.reshape(1, -1), k).view(vector.shape)), side)
         for vector in vectors
         for k in clusters
     ]
@@ -96,7 +96,8 @@ def _extent(occupied: Tensor) -> Tensor:
     return size - numbers.argmax(1) - numbers.flip(1).argmax(1)
 
 
-def _to_grid(masks: Tensor, side: int) -> Tensor:
+def to_grid(masks: Tensor, side: int) -> Tensor:
+    """Resize (N, h, w) bool maps to (N, side, side), each cell that of the nearest one."""
     if len(masks) == 0:
         return masks.new_zeros((0, side, side))
     return F.interpolate(masks[:, None].float(), (side, side), mode="nearest")[:, 0] > 0

@@ -80,7 +80,9 @@ def vote_masks(vectors: Sequence[Tensor], image: Tensor, config: PseudoMaskConfi
     """
     vote = config.vote
     proposals = vote_proposals(vectors, vote.clusters, vote.grid)
-    clusters = cluster_proposals(pairwise_iou(proposals), vote.alike)[: vote.most_masks]
+    clusters = cluster_proposals(pairwise_iou(proposals), vote.alike, reference_compat=vote.reference_compat)[
+        : vote.most_masks
+    ]
     clusters.sort(key=len, reverse=True)
     refined = [
         refine_mask(vote_mask(proposals, cluster, vote.share).to(image.device), image, config.crf)

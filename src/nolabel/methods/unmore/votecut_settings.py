@@ -87,6 +87,8 @@ class VoteSettings(Config):
     """A cell belongs to a mask if more than this share of its proposals hold it (tau_m)."""
     most_masks: int = Field(default=10, ge=1)
     """Masks of an image at most."""
+    reference_compat: bool = False
+    """Order equally popular proposals as the original's unstable sort happens to."""
 
 
 class MaskCutSettings(Config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,22 +38,27 @@ def pairwise_iou(masks: Tensor) -> Tensor:
     return shared / (areas[:, None] + areas - shared).clamp(min=1)
 
 
-def cluster_proposals(iou: Tensor, threshold: float = 0.6) -> list[Cluster]:
+def cluster_proposals(
+    iou: Tensor, threshold: float = 0.6, *, reference_compat: bool = False
+) -> list[Cluster]:
     """Group proposals around pivots, those with the most like them first.
 
     A cluster grows from its pivot, which moves up to five times to the member most like the others. Of equally
-    popular proposals the earlier one comes first (the original leaves their order to an unstable sort).
+    popular proposals the later one comes first.
 
     Args:
         iou: (P, P) symmetric.
         threshold: proposals are alike above it.
+        reference_compat: order equally popular proposals as the original's unstable sort (numpy's quicksort, reversed)
+            happens to; it may differ from one processor to the next.
 
     Returns:
         Disjoint clusters in the order found; proposals whose pivot belonged to an earlier cluster are in none.
     """
     iou = iou.cpu()
     alike = iou > threshold
-    left = torch.argsort(alike.sum(1), stable=True, descending=True).tolist()
+    order = np.argsort(alike.sum(1).numpy(), kind="quicksort" if reference_compat else "stable")
+    left = order[::-1].tolist()
     used = torch.zeros(len(iou), dtype=torch.bool)
     clusters: list[Cluster] = []
     while left:
