@@ -15,8 +15,8 @@ from nolabel.labels import LABEL_SPACES
 from nolabel.methods.cups.targets import build_target
 from nolabel.methods.cups.train import NetworkTraining, TrainConfig
 from nolabel.metrics import PanopticQuality
+from nolabel.models.detection import ImageFeatures
 from nolabel.models.panoptic import (
-    ImageFeatures,
     PanopticCascadeMaskRCNN,
     PanopticConfig,
     PanopticPrediction,

@@ -18,6 +18,7 @@ from nolabel.models.detection import (
     LowestIndexSampler,
     MaskCrop,
     pairwise_iou,
+    place_instances,
     pyramid_anchors,
 )
 from nolabel.models.detection.pooling import pool_boxes
@@ -30,7 +31,6 @@ from nolabel.models.panoptic import (
     merge_panoptic,
     standard_format,
 )
-from nolabel.models.panoptic.network import place_instances
 
 pytestmark = pytest.mark.golden
 

@@ -16,7 +16,7 @@ from nolabel.models.detection import (
     paste_masks,
     pyramid_anchors,
 )
-from nolabel.models.detection.cascade import _crop_masks
+from nolabel.models.detection.cascade import crop_masks
 from nolabel.models.detection.drop_loss import drop_loss_weights, reference_objects
 from nolabel.models.detection.pooling import box_levels, pool_boxes
 from nolabel.models.detection.sampling import match_boxes, sample_labels
@@ -162,7 +162,7 @@ def test_mask_targets_show_the_object_through_the_box():
     instances[10:20, 10:30] = 2
     target = InstanceTarget(torch.zeros(2, 4), torch.zeros(2, dtype=torch.int64), instances)
     boxes = torch.tensor([[10.0, 10.0, 30.0, 20.0], [10.0, 0.0, 30.0, 20.0]])
-    cropped = _crop_masks(target, torch.tensor([1, 1]), boxes, 28)
+    cropped = crop_masks(target, torch.tensor([1, 1]), boxes, 28)
     assert cropped[0].all()
     assert not cropped[1, :13].any() and cropped[1, 15:].all()
 

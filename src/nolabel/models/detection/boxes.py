@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["BoxCoder", "pairwise_iou"]
+__all__ = ["BoxCoder", "mask_boxes", "pairwise_iou"]
 
 _LARGEST_LOG_SCALE = math.log(1000.0 / 16)
 
@@ -24,6 +24,19 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None, :] - intersection
     return torch.where(intersection > 0, intersection / union, torch.zeros_like(intersection))
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Return the tight boxes (N, 4) float32 of masks (N, H, W) bool, maxima exclusive; (0, 0, 0, 0) where empty."""
+    edges = []
+    for axis in (1, 2):  # the pixels of columns, then those of rows
+        found = masks.any(dim=axis)
+        length = found.shape[1]
+        positions = torch.arange(length, device=masks.device)
+        edges += [torch.where(found, positions, length).amin(dim=1), torch.where(found, positions + 1, 0).amax(dim=1)]
+    left, right, top, bottom = edges
+    boxes = torch.stack([left, top, right, bottom], dim=1).float()
+    return boxes * masks.flatten(1).any(dim=1)[:, None]
 
 
 @dataclass(frozen=True)

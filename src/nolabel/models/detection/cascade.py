@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
@@ -15,15 +14,16 @@ from nolabel.models.detection.boxes import BoxCoder, pairwise_iou
 from nolabel.models.detection.drop_loss import drop_loss_weights, reference_objects
 from nolabel.models.detection.heads import BoxHead, BoxPredictor, MaskHead
 from nolabel.models.detection.pooling import pool_boxes
+from nolabel.models.detection.region_losses import box_loss, classification_loss, mask_loss
 from nolabel.models.detection.sampling import Sampler, match_boxes, sample_labels
-from nolabel.models.detection.targets import InstanceTarget
+from nolabel.models.detection.targets import DetectionTarget
 
-__all__ = ["CascadeConfig", "CascadeRoIHeads", "Detections", "StageOutput"]
+__all__ = ["CascadeConfig", "CascadeRoIHeads", "Detections", "StageOutput", "crop_masks"]
 
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """Settings of the region heads (CUPS specification 2.5 to 2.7 and 2.10).
+    """Settings of the region heads (CUPS specification 2.5 to 2.7 and 2.10, unMORE specification 9).
 
     Attributes:
         num_classes: object classes; the background comes after them.
@@ -79,12 +79,13 @@ class StageOutput(NamedTuple):
 
 
 class _Samples(NamedTuple):
-    """Boxes (R, 4) of one image with the class (R,) and the object (R,) they belong to."""
+    """Boxes (R, 4) of one image with the class (R,) and the object (R,) they belong to, and how far it is trusted (R,)."""
 
     boxes: Tensor
     classes: Tensor
     objects: Tensor
     object_boxes: Tensor
+    quality: Tensor | None
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -201,7 +202,7 @@ class CascadeRoIHeads(nn.Module):
         self,
         features: Sequence[Tensor],
         proposals: Sequence[Tensor],
-        targets: Sequence[InstanceTarget],
+        targets: Sequence[DetectionTarget],
         image_sizes: Sequence[tuple[int, int]],
         sampler: Sampler,
     ) -> dict[str, Tensor]:
@@ -218,7 +219,7 @@ class CascadeRoIHeads(nn.Module):
                 ]
         return losses
 
-    def _sample(self, proposals: Tensor, target: InstanceTarget, sampler: Sampler) -> _Samples:
+    def _sample(self, proposals: Tensor, target: DetectionTarget, sampler: Sampler) -> _Samples:
         # The objects themselves join the proposals, behind them: the first samples of a young network are useful.
         boxes = torch.cat([proposals, target.boxes.to(proposals.dtype)])
         limit = self.config.stage_ious[0]
@@ -229,43 +230,42 @@ class CascadeRoIHeads(nn.Module):
         return self._assign(boxes[chosen], labels[chosen], matched[chosen], target)
 
     def _rematch(
-        self, boxes: Tensor, target: InstanceTarget, size: tuple[int, int], limit: float
+        self, boxes: Tensor, target: DetectionTarget, size: tuple[int, int], limit: float
     ) -> _Samples:
         boxes = clip_boxes_to_image(boxes, size)
         boxes = boxes[(boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])]
         matched, labels = match_boxes(pairwise_iou(target.boxes.to(boxes.dtype), boxes), limit, limit)
         return self._assign(boxes, labels, matched, target)
 
-    def _assign(self, boxes: Tensor, labels: Tensor, matched: Tensor, target: InstanceTarget) -> _Samples:
+    def _assign(self, boxes: Tensor, labels: Tensor, matched: Tensor, target: DetectionTarget) -> _Samples:
         if len(target) == 0:
             classes = torch.full_like(matched, self.config.num_classes)
-            return _Samples(boxes, classes, matched, torch.zeros_like(boxes))
+            quality = None if target.quality is None else torch.ones_like(boxes[:, 0])
+            return _Samples(boxes, classes, matched, torch.zeros_like(boxes), quality)
         classes = torch.where(labels == 1, target.classes[matched], self.config.num_classes)
-        return _Samples(boxes, classes, matched, target.boxes[matched].to(boxes.dtype))
+        quality = None if target.quality is None else target.quality[matched]
+        return _Samples(boxes, classes, matched, target.boxes[matched].to(boxes.dtype), quality)
 
     def _stage_losses(
-        self, stage: int, output: StageOutput, samples: Sequence[_Samples], targets: Sequence[InstanceTarget]
+        self, stage: int, output: StageOutput, samples: Sequence[_Samples], targets: Sequence[DetectionTarget]
     ) -> dict[str, Tensor]:
         classes = torch.cat([sample.classes for sample in samples])
-        total = max(len(classes), 1)
-        cross_entropy = F.cross_entropy(output.logits, classes, reduction="none")
+        quality = _joined([sample.quality for sample in samples])
         weights = self._classification_weights(stage, output, samples, targets)
-        if weights is not None:
-            cross_entropy = cross_entropy * weights
         foreground = (classes < self.config.num_classes).nonzero().squeeze(1)
         wanted = self.coders[stage].encode(
             torch.cat([sample.boxes for sample in samples])[foreground],
             torch.cat([sample.object_boxes for sample in samples])[foreground],
         )
-        regression = F.l1_loss(output.deltas[foreground], wanted, reduction="sum")
+        trust = None if quality is None else quality[foreground]
         return {
-            f"loss_cls_stage{stage}": cross_entropy.sum() / total,
-            f"loss_box_reg_stage{stage}": regression / total,
+            f"loss_cls_stage{stage}": classification_loss(output.logits, classes, quality, weights),
+            f"loss_box_reg_stage{stage}": box_loss(output.deltas[foreground], wanted, len(classes), trust),
         }
 
     @torch.no_grad()
     def _classification_weights(
-        self, stage: int, output: StageOutput, samples: Sequence[_Samples], targets: Sequence[InstanceTarget]
+        self, stage: int, output: StageOutput, samples: Sequence[_Samples], targets: Sequence[DetectionTarget]
     ) -> Tensor | None:
         threshold = self.config.drop_loss_threshold
         if threshold is None:
@@ -275,27 +275,36 @@ class CascadeRoIHeads(nn.Module):
             if stage == 0 and any(len(target) == 0 for target in targets):
                 return None
             objects = [reference_objects(sample.object_boxes) for sample in samples]
-        return drop_loss_weights(output.boxes, objects, threshold)
+        complete = [target.complete for target in targets]
+        return drop_loss_weights(output.boxes, objects, threshold, complete)
 
     def _mask_loss(
-        self, features: Sequence[Tensor], samples: Sequence[_Samples], targets: Sequence[InstanceTarget]
+        self, features: Sequence[Tensor], samples: Sequence[_Samples], targets: Sequence[DetectionTarget]
     ) -> Tensor:
         chosen = [(sample.classes < self.config.num_classes).nonzero().squeeze(1) for sample in samples]
         boxes = [sample.boxes[rows] for sample, rows in zip(samples, chosen, strict=True)]
         classes = [sample.classes[rows] for sample, rows in zip(samples, chosen, strict=True)]
         logits = self.mask_logits(features, boxes, classes)
-        if len(logits) == 0:
-            return logits.sum() * 0.0
         size = logits.shape[-1]
         wanted = [
-            _crop_masks(target, sample.objects[rows], image_boxes, size)
+            crop_masks(target, sample.objects[rows], image_boxes, size)
             for target, sample, rows, image_boxes in zip(targets, samples, chosen, boxes, strict=True)
         ]
-        return F.binary_cross_entropy_with_logits(logits, torch.cat(wanted))
+        quality = [
+            None if sample.quality is None else sample.quality[rows]
+            for sample, rows in zip(samples, chosen, strict=True)
+        ]
+        return mask_loss(logits, torch.cat(wanted), _joined(quality))
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Join what all images have, ``None`` where they have it not: a batch has one kind of target."""
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if len(present) == len(parts) else None
 
 
 @torch.no_grad()
-def _crop_masks(target: InstanceTarget, objects: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crop_masks(target: DetectionTarget, objects: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Return the (K, size, size) 0/1 masks of ``objects`` (K,) as seen through ``boxes`` (K, 4)."""
     if len(objects) == 0:
         return boxes.new_zeros((0, size, size))

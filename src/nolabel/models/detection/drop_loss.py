@@ -18,19 +18,30 @@ __all__ = ["drop_loss_weights", "reference_objects"]
 _REFERENCE_ROWS = 100
 
 
-def drop_loss_weights(predicted: Sequence[Tensor], objects: Sequence[Tensor], threshold: float) -> Tensor:
+def drop_loss_weights(
+    predicted: Sequence[Tensor],
+    objects: Sequence[Tensor],
+    threshold: float,
+    complete: Sequence[bool] | None = None,
+) -> Tensor:
     """Return the weight of every predicted box: 1 if it overlaps some object by more than ``threshold``, else 0.
 
     Args:
         predicted: for each image (R_i, 4) boxes as predicted by this stage.
         objects: for each image (N_i, 4) boxes of its objects; without objects every weight is 0.
         threshold: intersection over union, 0 .. 1.
+        complete: for each image whether all its objects are labelled: its weights are all 1.
 
     Returns:
         (sum R_i,) float weights in the order of the boxes.
     """
     weights = []
-    for boxes, image_objects in zip(predicted, objects, strict=True):
+    for boxes, image_objects, known in zip(
+        predicted, objects, complete or [False] * len(predicted), strict=True
+    ):
+        if known:
+            weights.append(torch.ones_like(boxes[:, 0]))
+            continue
         overlap = pairwise_iou(boxes, torch.cat([image_objects, image_objects.new_zeros(1, 4)])).amax(dim=1)
         weights.append((overlap > threshold).to(boxes.dtype))
     return torch.cat(weights)

@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from nolabel.models.detection.anchors import pyramid_anchors
 from nolabel.models.detection.boxes import BoxCoder, pairwise_iou
 from nolabel.models.detection.sampling import Sampler, match_boxes, sample_labels
-from nolabel.models.detection.targets import InstanceTarget
+from nolabel.models.detection.targets import DetectionTarget
 
 __all__ = ["ProposalConfig", "ProposalSelection", "Proposals", "RegionProposalNetwork"]
 
@@ -148,7 +148,7 @@ class RegionProposalNetwork(nn.Module):
         return Proposals(boxes[keep], logits[keep])
 
     def losses(
-        self, scores: AnchorScores, targets: Sequence[InstanceTarget], sampler: Sampler
+        self, scores: AnchorScores, targets: Sequence[DetectionTarget], sampler: Sampler
     ) -> dict[str, Tensor]:
         """Return ``loss_rpn_cls`` (binary cross entropy) and ``loss_rpn_loc`` (L1), per sample and image."""
         anchors = torch.cat(scores.anchors)

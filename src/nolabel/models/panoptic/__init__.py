@@ -2,19 +2,12 @@
 
 from nolabel.models.panoptic.config import PanopticConfig
 from nolabel.models.panoptic.merge import PanopticSegments, Segment, merge_panoptic, standard_format
-from nolabel.models.panoptic.network import (
-    ImageFeatures,
-    InstancePrediction,
-    PanopticCascadeMaskRCNN,
-    PanopticPrediction,
-)
+from nolabel.models.panoptic.network import PanopticCascadeMaskRCNN, PanopticPrediction
 from nolabel.models.panoptic.semantic_head import SemanticHead
 from nolabel.models.panoptic.targets import PanopticTarget
 from nolabel.models.panoptic.test_time_augmentation import MultiViewPredictor, ViewConfig
 
 __all__ = [
-    "ImageFeatures",
-    "InstancePrediction",
     "MultiViewPredictor",
     "PanopticCascadeMaskRCNN",
     "PanopticConfig",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from nolabel.errors import ConfigError
 from nolabel.models.backbones import ResNetConfig
 from nolabel.models.detection import CascadeConfig, ProposalConfig
+from nolabel.models.detection.plain import from_plain
 from nolabel.models.detection.proposals import ProposalSelection
 
 __all__ = ["PanopticConfig"]
@@ -98,27 +99,4 @@ class PanopticConfig:
         Raises:
             ConfigError: a key that does not exist.
         """
-        nested: dict[str, Any] = {
-            "resnet": ResNetConfig,
-            "proposals": ProposalConfig,
-            "cascade": CascadeConfig,
-            "training": ProposalSelection,
-            "inference": ProposalSelection,
-        }
-
-        def build(kind: Any, entries: Mapping[str, Any]) -> Any:
-            unknown = set(entries) - {entry.name for entry in fields(kind)}
-            if unknown:
-                raise ConfigError(f"unknown keys of {kind.__name__}: {', '.join(sorted(unknown))}")
-            return kind(**{key: convert(key, value) for key, value in entries.items()})
-
-        def convert(key: str, value: Any) -> Any:
-            if isinstance(value, Mapping):
-                return build(nested[key], value)
-            return _as_tuple(value)
-
-        return build(cls, values)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(entry) for entry in value) if isinstance(value, list | tuple) else value
+        return from_plain(cls, values)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nolabel.errors import DataError
-from nolabel.models.backbones import FeaturePyramid, freeze_batch_norm
+from nolabel.models.backbones import FeaturePyramid
 from nolabel.models.detection import (
-    CascadeRoIHeads,
+    CascadeMaskRCNN,
     Detections,
-    MaskCrop,
+    ImageFeatures,
+    InstancePrediction,
     RandomSampler,
-    RegionProposalNetwork,
     Sampler,
-    dense_masks,
-    paste_masks,
+    place_instances,
 )
 from nolabel.models.panoptic.config import PanopticConfig
 from nolabel.models.panoptic.merge import PanopticSegments, merge_panoptic, standard_format
@@ -28,57 +26,7 @@ from nolabel.models.panoptic.semantic_head import VOID, SemanticHead
 from nolabel.models.panoptic.targets import PanopticTarget
 from nolabel.models.pointwise import use_fast_products
 
-__all__ = ["ImageFeatures", "InstancePrediction", "PanopticCascadeMaskRCNN", "PanopticPrediction"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class ImageFeatures(NamedTuple):
-    """Pyramid of a padded batch, p2 .. p6, and the (height, width) of every image in it."""
-
-    pyramid: dict[str, Tensor]
-    image_sizes: list[tuple[int, int]]
-
-    @property
-    def region_levels(self) -> list[Tensor]:
-        """p2 .. p5 in float32: boxes are pooled in full precision, whatever the network runs in.
-
-        In the memory layout that pooling reads: channels last on processors, first elsewhere, so that it does not
-        copy the maps for every head anew.
-        """
-        levels = [self.pyramid[name].float() for name in ("p2", "p3", "p4", "p5")]
-        return [level.contiguous() if level.is_cuda else level for level in levels]
-
-
-@dataclass(frozen=True)
-class InstancePrediction:
-    """Detected objects of one image, best first; masks stay as small as the network makes them.
-
-    Attributes:
-        boxes: (N, 4) float32 in pixels of the output.
-        scores: (N,) float32.
-        classes: (N,) int64 thing clusters.
-        mask_probabilities: (N, 28, 28) float32, relative to the boxes.
-        image_size: (height, width) of the output.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    classes: Tensor
-    mask_probabilities: Tensor
-    image_size: tuple[int, int]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def mask_crops(self) -> list[MaskCrop]:
-        """Return every mask drawn into the part of the image around its box."""
-        return paste_masks(self.mask_probabilities, self.boxes, self.image_size)
-
-    def masks(self) -> Tensor:
-        """Return full-size masks (N, H, W) bool: N * H * W bytes."""
-        return dense_masks(self.mask_crops(), self.image_size, self.boxes.device)
+__all__ = ["PanopticCascadeMaskRCNN", "PanopticPrediction"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +53,7 @@ class PanopticPrediction:
         return standard_format(self.panoptic, range(num_stuff), things)
 
 
-class PanopticCascadeMaskRCNN(nn.Module):
+class PanopticCascadeMaskRCNN(CascadeMaskRCNN):
     """ResNet, feature pyramid, proposals, three cascaded box heads, mask head, semantic head and their merge.
 
     Parameter names are those of the official checkpoints (see :mod:`nolabel.weights.layouts.cups`).
@@ -115,16 +63,11 @@ class PanopticCascadeMaskRCNN(nn.Module):
         config: widths and thresholds; the default is the network of the released checkpoint.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, config: PanopticConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or PanopticConfig()
+        config = config or PanopticConfig()
         channels = config.pyramid_channels
-        self.backbone = FeaturePyramid(config.resnet, channels)
-        self.proposal_generator = RegionProposalNetwork(channels, FeaturePyramid.strides, config.proposals)
-        self.roi_heads = CascadeRoIHeads(channels, config.cascade)
+        super().__init__(config.resnet, channels, config.proposals, config.cascade)
+        self.config = config
         self.sem_seg_head = SemanticHead(
             channels,
             config.semantic_channels,
@@ -132,10 +75,7 @@ class PanopticCascadeMaskRCNN(nn.Module):
             config.semantic_norm_groups,
             config.semantic_class_weights,
         )
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        self._batch_norm_frozen = False
-        use_fast_products(self)
+        use_fast_products(self.sem_seg_head)
 
     def forward(
         self,
@@ -156,41 +96,6 @@ class PanopticCascadeMaskRCNN(nn.Module):
         if targets is None:
             return self.predict(images, output_sizes)
         return self.losses(images, targets, sampler)
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the training mode; frozen batch normalisations stay on their stored statistics."""
-        super().train(mode)
-        if self._batch_norm_frozen:
-            freeze_batch_norm(self)
-        return self
-
-    def freeze_backbone(self) -> None:
-        """Train the heads alone: no gradients for ResNet and pyramid, statistics of all batch norms stay."""
-        self._batch_norm_frozen = True
-        freeze_batch_norm(self)
-        self.backbone.requires_grad_(False)
-
-    # --- shared by prediction and training ----------------------------------------------------------------------
-
-    def extract(self, images: Tensor | Sequence[Tensor]) -> ImageFeatures:
-        """Normalise and pad a batch and run the backbone.
-
-        Raises:
-            DataError: an image that is not (3, H, W) or whose values are not in 0 .. 1.
-        """
-        for image in images:
-            _check_image(image)
-        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-        divisor = FeaturePyramid.size_divisibility
-        height, width = (-(-max(size[axis] for size in sizes) // divisor) * divisor for axis in (0, 1))
-        batch = self.pixel_mean.new_zeros((len(sizes), 3, height, width))
-        for row, image in zip(batch, images, strict=True):
-            normalised = (image.to(batch) - self.pixel_mean) / self.pixel_std
-            row[:, : image.shape[-2], : image.shape[-1]] = normalised
-        if batch.is_cuda or not torch.is_grad_enabled():
-            # Tensor cores want the channels last; on processors it makes 1x1 convolutions plain matrix products.
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        return ImageFeatures(self.backbone(batch), sizes)
 
     # --- prediction ---------------------------------------------------------------------------------------------
 
@@ -214,24 +119,6 @@ class PanopticCascadeMaskRCNN(nn.Module):
             self._assemble(semantic[i], detections[i], probabilities[i], features.image_sizes[i], outputs[i])
             for i in range(len(detections))
         ]
-
-    def detect(self, features: ImageFeatures, levels: Sequence[Tensor]) -> list[Detections]:
-        """Return the detections of every image in the frame of the network input.
-
-        Args:
-            features: result of :meth:`extract`.
-            levels: ``features.region_levels``, made once for all heads.
-        """
-        scores = self.proposal_generator.score_anchors(list(features.pyramid.values()))
-        selection = self.config.proposals.inference
-        proposals = self.proposal_generator.propose(scores, features.image_sizes, selection)
-        return self.roi_heads.detect(levels, [p.boxes for p in proposals], features.image_sizes)
-
-    def mask_probabilities(self, levels: Sequence[Tensor], detections: Sequence[Detections]) -> list[Tensor]:
-        """Return the (N, 28, 28) mask probabilities of the detections of every image."""
-        boxes, classes = [d.boxes for d in detections], [d.classes for d in detections]
-        logits = self.roi_heads.mask_logits(levels, boxes, classes)
-        return list(logits.sigmoid().split([len(b) for b in boxes]))
 
     def merge(
         self, instances: InstancePrediction, semantic: Tensor, confidence_threshold: float | None = None
@@ -288,14 +175,7 @@ class PanopticCascadeMaskRCNN(nn.Module):
         features = self.extract(images)
         _check_targets(targets, features.image_sizes)
         losses = {"loss_sem_seg": self._semantic_loss(features, targets)}
-        scores = self.proposal_generator.score_anchors(list(features.pyramid.values()))
-        losses |= self.proposal_generator.losses(scores, targets, sampler)
-        selection = self.config.proposals.training
-        proposals = self.proposal_generator.propose(scores, features.image_sizes, selection)
-        boxes = [proposal.boxes for proposal in proposals]
-        return losses | self.roi_heads.losses(
-            features.region_levels, boxes, targets, features.image_sizes, sampler
-        )
+        return losses | self.instance_losses(features, targets, sampler)
 
     def _semantic_loss(self, features: ImageFeatures, targets: Sequence[PanopticTarget]) -> Tensor:
         logits = self.sem_seg_head(features.pyramid)
@@ -305,36 +185,6 @@ class PanopticCascadeMaskRCNN(nn.Module):
         for row, target in zip(padded, targets, strict=True):
             row[: target.semantic.shape[0], : target.semantic.shape[1]] = target.semantic
         return self.config.semantic_loss_weight * self.sem_seg_head.loss(logits, padded)
-
-
-def place_instances(
-    detections: Detections,
-    mask_probabilities: Tensor,
-    image_size: tuple[int, int],
-    output_size: tuple[int, int],
-) -> InstancePrediction:
-    """Scale detections from the network input to the output, clip them and drop those without area."""
-    scale = detections.boxes.new_tensor([output_size[1] / image_size[1], output_size[0] / image_size[0]] * 2)
-    limit = scale.new_tensor([output_size[1], output_size[0]] * 2)
-    boxes = torch.minimum((detections.boxes * scale).clamp(min=0), limit)
-    kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return InstancePrediction(
-        boxes[kept], detections.scores[kept], detections.classes[kept], mask_probabilities[kept], output_size
-    )
-
-
-def _check_image(image: Tensor) -> None:
-    if image.ndim != 3 or image.shape[0] != 3 or not image.is_floating_point():
-        raise DataError(
-            f"an image must be a float tensor (3, H, W), not {tuple(image.shape)} {image.dtype}",
-            hint="RGB, channels first, values in 0 .. 1",
-        )
-    low, high = (float(value) for value in image.detach().aminmax())
-    if not (low >= -0.01 and high <= 1.01):
-        raise DataError(
-            f"image values must lie in 0 .. 1, found {low:.3g} .. {high:.3g}",
-            hint="divide 8-bit images by 255",
-        )
 
 
 def _check_targets(targets: Sequence[PanopticTarget], image_sizes: Sequence[tuple[int, int]]) -> None:

@@ -14,13 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.errors import ConfigError
-from nolabel.models.detection import Detections
-from nolabel.models.panoptic.network import (
-    ImageFeatures,
-    PanopticCascadeMaskRCNN,
-    PanopticPrediction,
-    place_instances,
-)
+from nolabel.models.detection import Detections, ImageFeatures, place_instances
+from nolabel.models.panoptic.network import PanopticCascadeMaskRCNN, PanopticPrediction
 from nolabel.models.panoptic.semantic_head import SemanticHead
 
 __all__ = ["MultiViewPredictor", "View", "ViewConfig"]
