@@ -25,3 +25,5 @@ def test_average_precision(path):
         )
         for task in ("bbox", "segm"):
             assert scores[task] == pytest.approx(recorded[block][task], abs=1e-4, nan_ok=True), (block, task)
+
+from golden.unmore_detector import *  # noqa: F403

@@ -11,7 +11,7 @@ import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz
 from nolabel.methods.unmore.detector_copy_paste import PasteDraw, paste_objects
-from nolabel.methods.unmore.detector_data import DetectorSample
+from nolabel.methods.unmore.detector_sample import DetectorSample
 from nolabel.methods.unmore.detector_model import network_from_state
 from nolabel.models.detection import (
     BoxCoder,

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from nolabel.api.pipelines import PanopticPipeline, Pipeline, SegmentationPipeline
+from nolabel.api.pipelines import DetectionPipeline, PanopticPipeline, Pipeline, SegmentationPipeline
 from nolabel.config import load_config
 from nolabel.data import to_image
 from nolabel.engine import segmentor_file as segmentors
@@ -18,12 +18,14 @@ from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups import model_file as panoptic
+from nolabel.methods.unmore.detector_model import load_detector
 from nolabel.weights import find_weights
 
 if TYPE_CHECKING:
     from nolabel.methods.cups.validate import ValidationResult
 
 __all__ = [
+    "DetectionPipeline",
     "InstanceTracker",
     "PanopticPipeline",
     "Pipeline",
@@ -35,8 +37,10 @@ __all__ = [
     "to_image",
 ]
 
-SYSTEMS = ("cups", "cotrain", "quadmix")
-PLANNED = ("unmore", "scenedino")
+SYSTEMS = ("cups", "cotrain", "quadmix", "unmore")
+PLANNED = ("scenedino",)
+OBJECT_CONFIDENCE = 0.5
+"""Score from which objects of a detector are shown, unless asked otherwise."""
 
 
 @overload
@@ -63,6 +67,16 @@ def load(
 
 @overload
 def load(
+    system: Literal["unmore"],
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    confidence_threshold: float | None = None,
+) -> DetectionPipeline: ...
+
+
+@overload
+def load(
     system: str, weights: str | Path | None = None, *, device: str = "auto", **settings: Any
 ) -> Pipeline: ...
 
@@ -73,14 +87,15 @@ def load(
     """Load a model.
 
     Args:
-        system: ``"cups"`` (panoptic), ``"cotrain"`` or ``"quadmix"`` (semantic).
+        system: ``"cups"`` (panoptic), ``"cotrain"`` or ``"quadmix"`` (semantic), ``"unmore"`` (objects without classes).
         weights: run folder, converted file, official checkpoint, or the name of a registered one. For ``"cups"`` None
             takes the small embedded network, which was trained on the procedural world without labels.
         device: ``"auto"`` takes an accelerator where there is one, else as torch names it.
         settings: of ``"cups"``: ``part``, which network of a self-training checkpoint (``"student"`` or ``"teacher"``),
             and ``confidence_threshold``, the score from which instances are kept (the model's own by default). Of
             ``"cotrain"`` and ``"quadmix"``: ``space``, what the classes of an official checkpoint mean (Cityscapes' 19 by
-            default), and ``part``.
+            default), and ``part``. Of ``"unmore"``: ``confidence_threshold``, 0.5 by default; 0 gives the best 100 boxes of
+            every image, as the evaluation protocols want them.
 
     Raises:
         ConfigError: no such system.
@@ -94,6 +109,12 @@ def load(
     chosen = pick_device(device)
     if system in ("cotrain", "quadmix"):
         return SegmentationPipeline(segmentors.load_model(path, device=chosen, **settings))
+    if system == "unmore":
+        threshold = settings.pop("confidence_threshold", None)
+        threshold = OBJECT_CONFIDENCE if threshold is None else threshold
+        return DetectionPipeline(
+            load_detector(path, confidence_threshold=threshold, device=chosen, **settings)
+        )
     return PanopticPipeline(panoptic.load_model(path, device=chosen, **settings))
 
 

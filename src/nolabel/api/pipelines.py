@@ -20,9 +20,12 @@ from nolabel.labels import LabelSpace
 from nolabel.methods.cups import predict_files as cups_files
 from nolabel.methods.cups.model_file import CupsModel
 from nolabel.methods.cups.predict import predict_stream
-from nolabel.structures import PanopticMap, SemanticMap
+from nolabel.methods.unmore import detector_files
+from nolabel.methods.unmore.detector_model import DetectorModel
+from nolabel.methods.unmore.detector_predict import detect_stream
+from nolabel.structures import Instances, PanopticMap, SemanticMap
 
-__all__ = ["PanopticPipeline", "Pipeline", "SegmentationPipeline"]
+__all__ = ["DetectionPipeline", "PanopticPipeline", "Pipeline", "SegmentationPipeline"]
 
 
 class Pipeline(ABC):
@@ -247,6 +250,97 @@ class SegmentationPipeline(Pipeline):
             fps: speed of written videos.
         """
         return predict_segmentation.predict_to_folder(
+            self.model,
+            [sources] if isinstance(sources, str | Path) else sources,
+            out,
+            formats=formats,
+            options=PredictionOptions(batch_size, output_size, max_side),
+            fps=fps,
+        )
+
+
+class DetectionPipeline(Pipeline):
+    """A loaded detector of objects without classes (unMORE); results are :class:`~nolabel.structures.Instances`.
+
+    Args:
+        model: the detector, its input size and its confidence threshold.
+    """
+
+    def __init__(self, model: DetectorModel) -> None:
+        self.model = model
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space of the results."""
+        return self.model.space
+
+    def __call__(
+        self,
+        source: Any,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+    ) -> Any:
+        """Predict.
+
+        Args:
+            source: an image (see :func:`nolabel.data.to_image`) gives one result; a list of images, a folder or a video
+                file gives a list of results, in order. For long videos :meth:`stream` needs no memory for all of them.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+
+        Returns:
+            :class:`~nolabel.structures.Instances`, best first, or a list of them.
+
+        Raises:
+            DataError: something is no image, or cannot be read.
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        if not _is_many(source):
+            return next(detect_stream(self.model, [to_image(source)], options))
+        return list(detect_stream(self.model, _images(source), options))
+
+    def stream(
+        self,
+        frames: str | Path | Iterable[Any],
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+    ) -> Iterator[Instances]:
+        """Predict frames as they come, with at most one batch in memory.
+
+        Args:
+            frames: any iterable of images, which may never end; or a video file or a folder of frames.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+
+        Yields:
+            The objects of every frame, in order.
+        """
+        options = PredictionOptions(batch_size, output_size, max_side)
+        return detect_stream(self.model, _images(frames), options)
+
+    def save(
+        self,
+        sources: str | Path | Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None = None,
+        *,
+        batch_size: int = 1,
+        output_size: tuple[int, int] | None = None,
+        max_side: int | None = None,
+        fps: float | None = None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder; see :func:`detect_to_folder` for files and errors.
+
+        Args:
+            sources: images, folders of images, videos.
+            out: folder of the results; files of the same names are replaced.
+            formats: of ``coco, labels, overlay, video, gallery``.
+            batch_size, output_size, max_side: see :class:`PredictionOptions`.
+            fps: speed of written videos.
+        """
+        return detector_files.detect_to_folder(
             self.model,
             [sources] if isinstance(sources, str | Path) else sources,
             out,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nolabel.engine.seeding import generator_of, preserved_random_state, seed_everything, seed_of
 from nolabel.errors import DataError, NolabelError
 
-__all__ = ["StepSampler", "make_loader", "to_device"]
+__all__ = ["OrderedDataset", "StepSampler", "make_loader", "to_device"]
 
 
 class StepSampler(Sampler[list[int]]):
@@ -36,18 +35,28 @@ class StepSampler(Sampler[list[int]]):
         return self.last - self.first
 
 
+@runtime_checkable
+class OrderedDataset(Protocol):
+    """A dataset with a say in the order of an epoch, for instance so that images of one shape share a batch."""
+
+    def epoch_order(self, generator: torch.Generator) -> list[int]:
+        """Return the indices of one epoch in a random order; their number must be the same for every epoch."""
+        ...
+
+
 class _Stream(Dataset):
     """The endless stream of shuffled epochs over a dataset; a position seeds its sample's augmentation."""
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
-        self.count = len(dataset)  # type: ignore[arg-type]
-        if self.count == 0:
+        if len(dataset) == 0:  # type: ignore[arg-type]
             raise DataError("the training data holds no sample", hint="check the data with: nolabel doctor")
+        self._orders: dict[int, list[int]] = {}
+        self.count = len(self._order(0))
 
     def __getitem__(self, position: int) -> Any:
         epoch, place = divmod(position, self.count)
-        index = _order(self.seed, epoch, self.count)[place]
+        index = self._order(epoch)[place]
         try:
             with preserved_random_state():
                 seed_everything(seed_of(self.seed, "sample", position))
@@ -55,10 +64,16 @@ class _Stream(Dataset):
         except NolabelError as error:
             return error  # raised in the main process: a loader's worker would wrap it in its traceback
 
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> list[int]:
-    return torch.randperm(count, generator=generator_of(seed, "epoch", epoch)).tolist()
+    def _order(self, epoch: int) -> list[int]:
+        if epoch not in self._orders:
+            generator = generator_of(self.seed, "epoch", epoch)
+            if isinstance(self.dataset, OrderedDataset):
+                order = self.dataset.epoch_order(generator)
+            else:
+                order = torch.randperm(len(self.dataset), generator=generator).tolist()  # type: ignore[arg-type]
+            # A batch may reach over the end of an epoch: two are kept.
+            self._orders = {key: self._orders[key] for key in self._orders if key == epoch - 1} | {epoch: order}
+        return self._orders[epoch]
 
 
 class _Collate:

@@ -311,8 +311,8 @@ class _Loop:
         fabric.launch()
         self.fabric, self.first = fabric, fabric.global_rank == 0
         seed_everything(config.seed)  # the same initial weights in every process
-        self.networks = task.networks()
         task.fabric, task._accumulate = fabric, config.accumulate
+        self.networks = task.networks()
         # A network without gradients needs no distributed wrapper, and would be refused by it.
         task.modules = {
             name: fabric.setup_module(network)

@@ -75,10 +75,14 @@ class CascadeMaskRCNN(nn.Module):
             freeze_batch_norm(self)
         return self
 
-    def freeze_backbone(self) -> None:
-        """Train the heads alone: no gradients for ResNet and pyramid, statistics of all batch norms stay."""
+    def freeze_norms(self) -> None:
+        """Keep the statistics and affine maps of all batch norms, in training too."""
         self._batch_norm_frozen = True
         freeze_batch_norm(self)
+
+    def freeze_backbone(self) -> None:
+        """Train the heads alone: no gradients for ResNet and pyramid, statistics of all batch norms stay."""
+        self.freeze_norms()
         self.backbone.requires_grad_(False)
 
     def extract(self, images: Tensor | Sequence[Tensor]) -> ImageFeatures:
