@@ -1,29 +1,10 @@
-"""unMORE's stand-alone evaluator (golden unmore/evaluator)."""
+"""Everything recorded of unMORE; one module for each part."""
 
 from __future__ import annotations
 
-import pytest
-
-from golden.support import case_parameters, load_json
+from golden.unmore_detector import *  # noqa: F403
 from golden.unmore_discovery import *  # noqa: F403
+from golden.unmore_evaluator import *  # noqa: F403
 from golden.unmore_objectness import *  # noqa: F403
 from golden.unmore_objectness_training import *  # noqa: F403
 from golden.unmore_votecut import *  # noqa: F403
-from nolabel.metrics import detection_scores
-
-pytestmark = pytest.mark.golden
-
-
-@pytest.mark.parametrize("path", case_parameters("unmore", "evaluator"))
-def test_average_precision(path):
-    # Several JSON files make one case; the folder has one ground truth and one list of predictions.
-    folder = path if path.is_dir() else path.parent
-    recorded = load_json(folder / "metrics.json")
-    for block, reference_compat in (("ids_from_0_as_given", True), ("ids_from_1", False)):
-        scores = detection_scores(
-            folder / "ground_truth.json", folder / "predictions.json", reference_compat=reference_compat
-        )
-        for task in ("bbox", "segm"):
-            assert scores[task] == pytest.approx(recorded[block][task], abs=1e-4, nan_ok=True), (block, task)
-
-from golden.unmore_detector import *  # noqa: F403

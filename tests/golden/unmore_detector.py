@@ -11,8 +11,8 @@ import torch
 
 from golden.support import case_parameters, fill_layout, load_json, load_npz
 from nolabel.methods.unmore.detector_copy_paste import PasteDraw, paste_objects
-from nolabel.methods.unmore.detector_sample import DetectorSample
 from nolabel.methods.unmore.detector_model import network_from_state
+from nolabel.methods.unmore.detector_sample import DetectorSample
 from nolabel.models.detection import (
     BoxCoder,
     CascadeConfig,
@@ -27,7 +27,13 @@ from nolabel.models.detection.region_losses import box_loss, classification_loss
 
 pytestmark = pytest.mark.golden
 
-LOSSES, FEATURES, BOXES, SCORES, MASKS = 1e-5, 2e-3, 0.05, 1e-3, 5e-3  # README table; scores and masks follow features
+LOSSES, FEATURES, BOXES, SCORES, MASKS = (
+    1e-5,
+    2e-3,
+    0.05,
+    1e-3,
+    5e-3,
+)  # README table; scores and masks follow features
 KNOWN = {"copy_paste_draws", "copy_paste_input", "copy_paste_output", "image", "layout"} | {
     "losses_input",
     "losses_output",

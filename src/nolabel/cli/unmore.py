@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.unmore_detector import evaluate, predict, train_detector
 from nolabel.cli.unmore_discover import discover, prepare, score
 from nolabel.cli.unmore_votecut import votecut
 
@@ -18,3 +19,6 @@ app.command()(votecut)
 app.command()(discover)
 app.command()(score)
 app.command()(prepare)
+app.command("train-detector")(train_detector)
+app.command()(evaluate)
+app.command()(predict)

@@ -20,14 +20,16 @@ from nolabel.cli.options import (
     Threshold,
 )
 
-__all__ = ["predict", "train_detector"]
+__all__ = ["evaluate", "predict", "train_detector"]
 
 
 def train_detector(
     images: Annotated[
         list[Path], typer.Option(help="Folder of the pictures; once for each folder they lie in.")
     ],
-    labels: Annotated[Path, typer.Option(help="Objects in them: a label file of any stage, or any COCO file.")],
+    labels: Annotated[
+        Path, typer.Option(help="Objects in them: a label file of any stage, or any COCO file.")
+    ],
     out: RunFolder,
     overrides: Overrides = None,
     validate: Annotated[
@@ -99,3 +101,70 @@ def predict(
         fps=fps,
     )
     report_predictions(summary)
+
+
+def evaluate(
+    predictor: Annotated[
+        str, typer.Argument(help="Detector (run folder, checkpoint), or JSON of predictions of any stage.")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="COCO label file, folder of a data set, or folder of data sets.")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="coco_val2017, coco_star, coco20k, lvis, kitti, voc, objects365, openimages, uvo, clipart, comic, "
+            "watercolor; by default the only one found."
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Folder of the pictures, where they lie elsewhere.")
+    ] = None,
+    masks: Annotated[
+        bool | None,
+        typer.Option("--masks/--no-masks", help="Score masks; by default where there are true ones."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Score so many images, evenly spread over the set.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write ap_score.json, scores.csv, scores.txt, predictions.json here.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="How scores are printed: text, csv, json.", metavar="KIND")
+    ] = "text",
+    batch_size: BatchSize = 1,
+    device: Device = "auto",
+) -> None:
+    """Score a detector, or objects found by any stage, on true objects: COCO's AP and AR without classes.
+
+    All images of the label file count. A picture that cannot be read counts as one without objects; it is named at the
+    end, and the command leaves with code 1.
+    """
+    import json
+
+    from nolabel.engine.predicting import PredictionOptions
+    from nolabel.errors import ConfigError
+    from nolabel.methods.unmore.detector_model import open_predictor
+    from nolabel.methods.unmore.evaluate import evaluate as run
+
+    if form not in ("text", "csv", "json"):
+        raise ConfigError(f"--format cannot be {form!r}", hint="text, csv or json")
+    result = run(
+        open_predictor(predictor, device),
+        data,
+        dataset=dataset,
+        images=images or (),
+        masks=masks,
+        limit=limit,
+        out=out,
+        options=PredictionOptions(batch_size),
+    )
+    shown = {"text": result.table, "csv": result.csv, "json": lambda: json.dumps(result.record(), indent=2)}
+    typer.echo(shown[form]())
+    for path in result.files:
+        typer.echo(f"{path.stem}: {path}", err=form != "text")
+    for name, message in result.failed:
+        typer.echo(f"failed: {name}: {message}", err=True)
+    if result.failed:
+        raise typer.Exit(1)

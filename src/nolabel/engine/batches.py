@@ -72,7 +72,9 @@ class _Stream(Dataset):
             else:
                 order = torch.randperm(len(self.dataset), generator=generator).tolist()  # type: ignore[arg-type]
             # A batch may reach over the end of an epoch: two are kept.
-            self._orders = {key: self._orders[key] for key in self._orders if key == epoch - 1} | {epoch: order}
+            self._orders = {key: self._orders[key] for key in self._orders if key == epoch - 1} | {
+                epoch: order
+            }
         return self._orders[epoch]
 
 

@@ -125,7 +125,9 @@ class _Reader:
             theirs, ours = _boxes(objects), _boxes(detections)
             areas = ours[:, 2] * ours[:, 3]
             iou = _box_iou(ours, theirs, crowd)
-            object_areas = [row.get("area", box[2] * box[3]) for row, box in zip(objects, theirs, strict=True)]
+            object_areas = [
+                row.get("area", box[2] * box[3]) for row, box in zip(objects, theirs, strict=True)
+            ]
         else:
             masks = [self._mask(row, image) for row in objects]
             found = [self._mask(row, image) for row in detections]

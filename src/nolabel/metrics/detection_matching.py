@@ -61,7 +61,9 @@ class MatchedDetections:
     objects: NDArray[np.int64]
 
 
-def match_detections(pairs: Sequence[ImagePair], thresholds: Floats, area_ranges: Floats) -> MatchedDetections:
+def match_detections(
+    pairs: Sequence[ImagePair], thresholds: Floats, area_ranges: Floats
+) -> MatchedDetections:
     """Match greedily: the best detection first takes the object it overlaps most.
 
     Args:

@@ -86,26 +86,6 @@ def encode_masks(masks: Tensor) -> list[RLE]:
     ]
 
 
-def encode_crop(mask: Tensor, top: int, left: int, size: tuple[int, int]) -> RLE:
-    """Encode a mask that is set in a part of the image only, without ever laying out the image.
-
-    Args:
-        mask: (h, w) bool, the part.
-        top, left: its corner in the image.
-        size: (height, width) of the image.
-    """
-    height, width = size
-    # Runs go down the columns; a border of zeros above and below makes every run begin and end inside its column.
-    columns = np.pad(mask.cpu().numpy().T.astype(np.int8), ((0, 0), (1, 1)))
-    column, row = np.nonzero(np.diff(columns, axis=1))
-    borders = (column + left).astype(np.int64) * height + row + top
-    # A run that reaches the bottom of the image and one that begins at the top of the next column are one.
-    joined = np.flatnonzero(borders[1:-1:2] == borders[2::2])
-    borders = np.delete(borders, np.concatenate([2 * joined + 1, 2 * joined + 2]))
-    end = [height * width] if borders.size == 0 or borders[-1] < height * width else []
-    return _compress(np.diff(np.concatenate([[0], borders, end])), height, width)
-
-
 def _column_major(mask: Tensor) -> npt.NDArray[np.uint8]:
     return np.asfortranarray(mask.numpy().astype(np.uint8))
 

@@ -136,9 +136,7 @@ def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(pictures[None].float(), size, mode="bilinear", align_corners=False)[0]
 
 
-def _misplaced_boxes(
-    source: DetectorSample, rows: Tensor, draw: PasteDraw, size: tuple[int, int]
-) -> Tensor:
+def _misplaced_boxes(source: DetectorSample, rows: Tensor, draw: PasteDraw, size: tuple[int, int]) -> Tensor:
     """Return the original's boxes in a target without objects: x gets the shift of y, and y that of x."""
     height, width = source.image.shape[-2:]
     x, y = size[1] / width * draw.ratio, size[0] / height * draw.ratio

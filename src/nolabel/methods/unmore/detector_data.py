@@ -136,12 +136,12 @@ def shortest_edge_size(size: tuple[int, int], short_side: int, long_side: int) -
     return max(int(height + 0.5), 1), max(int(width + 0.5), 1)
 
 
-def _labelled(
-    record: LabelledImage, image: Tensor, size: tuple[int, int], mirrored: bool
-) -> DetectorSample:
+def _labelled(record: LabelledImage, image: Tensor, size: tuple[int, int], mirrored: bool) -> DetectorSample:
     """Bring the labels of an image to its new size."""
     objects = record.instances
-    masks = torch.stack([resize_labels(decode(mask), size) for mask in objects.masks]) if len(objects) else None
+    masks = (
+        torch.stack([resize_labels(decode(mask), size) for mask in objects.masks]) if len(objects) else None
+    )
     if masks is None:
         masks = torch.zeros((0, *size), dtype=torch.bool)
     scale = torch.tensor([size[1] / record.size[1], size[0] / record.size[0]] * 2)
@@ -159,5 +159,3 @@ def _without_empty(sample: DetectorSample) -> DetectorSample:
     boxes = sample.boxes
     kept = sample.masks.flatten(1).any(dim=1) & (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return sample._replace(masks=sample.masks[kept], boxes=boxes[kept], scores=sample.scores[kept])
-
-

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nolabel.engine.devices import pick_device
 from nolabel.errors import WeightsError
 from nolabel.labels import BINARY_2, LabelSpace
 from nolabel.models.backbones import ResNetConfig
@@ -24,7 +25,14 @@ from nolabel.weights.layouts.cascade_mask_rcnn import (
 )
 from nolabel.weights.strict import strict_state
 
-__all__ = ["DetectorModel", "load_detector", "load_initial_weights", "network_from_state", "save_detector"]
+__all__ = [
+    "DetectorModel",
+    "load_detector",
+    "load_initial_weights",
+    "network_from_state",
+    "open_predictor",
+    "save_detector",
+]
 
 MODEL_FILE = "model.safetensors"
 CARD_KIND = "unmore_detector"
@@ -105,6 +113,22 @@ def load_detector(
     short, long = card["input_sides"] if ours else INPUT_SIDES
     facts = {key: value for key, value in card.items() if key not in OWN_KEYS} if ours else {}
     return DetectorModel(network, (int(short), int(long)), confidence_threshold, path, facts)
+
+
+def open_predictor(name: str, device: str = "auto") -> DetectorModel | Path:
+    """Open what is to be scored: the path of a JSON file of predictions, or else a detector with all its boxes.
+
+    Args:
+        name: JSON file, run folder, checkpoint, or the name of registered weights.
+        device: where a detector goes; ``"auto"`` takes an accelerator where there is one.
+
+    Raises:
+        WeightsError: neither.
+    """
+    path = Path(name)
+    if path.suffix == ".json":
+        return path
+    return load_detector(path if path.exists() else find_weights(name), device=pick_device(device))
 
 
 def network_from_state(

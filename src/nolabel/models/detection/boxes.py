@@ -33,7 +33,10 @@ def mask_boxes(masks: Tensor) -> Tensor:
         found = masks.any(dim=axis)
         length = found.shape[1]
         positions = torch.arange(length, device=masks.device)
-        edges += [torch.where(found, positions, length).amin(dim=1), torch.where(found, positions + 1, 0).amax(dim=1)]
+        edges += [
+            torch.where(found, positions, length).amin(dim=1),
+            torch.where(found, positions + 1, 0).amax(dim=1),
+        ]
     left, right, top, bottom = edges
     boxes = torch.stack([left, top, right, bottom], dim=1).float()
     return boxes * masks.flatten(1).any(dim=1)[:, None]

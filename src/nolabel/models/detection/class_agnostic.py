@@ -88,9 +88,7 @@ class ClassAgnosticMaskRCNN(CascadeMaskRCNN):
 
     def __init__(self, config: ClassAgnosticConfig | None = None) -> None:
         chosen = config or ClassAgnosticConfig()
-        super().__init__(
-            chosen.resnet, chosen.pyramid_channels, chosen.proposals, chosen.cascade
-        )
+        super().__init__(chosen.resnet, chosen.pyramid_channels, chosen.proposals, chosen.cascade)
         self.config = chosen
 
     def forward(
@@ -124,7 +122,8 @@ class ClassAgnosticMaskRCNN(CascadeMaskRCNN):
         probabilities = self.mask_probabilities(levels, detections)
         sizes = output_sizes or features.image_sizes
         return [
-            place_instances(*row) for row in zip(detections, probabilities, features.image_sizes, sizes, strict=True)
+            place_instances(*row)
+            for row in zip(detections, probabilities, features.image_sizes, sizes, strict=True)
         ]
 
     def losses(

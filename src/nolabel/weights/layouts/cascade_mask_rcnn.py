@@ -73,7 +73,8 @@ def detector_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "pyramid_channels": tensor_size(state, "backbone.fpn_output2.weight"),
         "box_channels": tensor_size(state, "roi_heads.box_head.0.fc1.weight"),
         "mask_channels": tensor_size(state, "roi_heads.mask_head.mask_fcn1.weight"),
-        "class_agnostic_masks": num_classes > 1 and tensor_size(state, "roi_heads.mask_head.predictor.bias") == 1,
+        "class_agnostic_masks": num_classes > 1
+        and tensor_size(state, "roi_heads.mask_head.predictor.bias") == 1,
         "num_stages": _count(state, r"^roi_heads\.box_head\.(\d+)\.fc1\.weight$"),
     }
 
@@ -85,7 +86,9 @@ def tensor_size(state: Mapping[str, Tensor], name: str, axis: int = 0) -> int:
         WeightsError: it is not.
     """
     if name not in state:
-        raise WeightsError(f"the checkpoint lacks {name}", hint="is the file complete, and of such a network?")
+        raise WeightsError(
+            f"the checkpoint lacks {name}", hint="is the file complete, and of such a network?"
+        )
     return int(state[name].shape[axis])
 
 

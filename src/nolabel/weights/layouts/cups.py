@@ -40,6 +40,7 @@ __all__ = [
 STUDENT_PREFIX = "model."
 TEACHER_PREFIX = "teacher_model.model."
 
+
 def network_state(
     state: Mapping[str, Any], part: Literal["student", "teacher"] = "student"
 ) -> dict[str, Tensor]:
