@@ -6,7 +6,7 @@ import typer
 
 from nolabel.cli.unmore_detector import evaluate, predict, train_detector
 from nolabel.cli.unmore_discover import discover, prepare, score
-from nolabel.cli.unmore_votecut import votecut
+from nolabel.cli.unmore_votecut import masks, votecut
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +16,7 @@ app = typer.Typer(
     "Objects have no classes. All stages hand on COCO files, so each may be replaced by your own.",
 )
 app.command()(votecut)
+app.command()(masks)
 app.command()(discover)
 app.command()(score)
 app.command()(prepare)

@@ -1,4 +1,4 @@
-"""``nolabel unmore votecut``."""
+"""``nolabel unmore votecut`` and ``nolabel unmore masks``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def votecut(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe, e.g. unmore/maskcut; its section votecut counts.")
     ] = None,
+    votecut_json: Annotated[
+        Path | None,
+        typer.Option(help="Take the masks from this published file (any COCO file) instead of finding them."),
+    ] = None,
     executor: Annotated[str, typer.Option(help="inline, processes or ray.")] = "inline",
     workers: Annotated[int, typer.Option(help="Processes or Ray actors.")] = 1,
     shard: Annotated[str | None, typer.Option(help="Do one part only: 2/8.")] = None,
@@ -42,6 +46,12 @@ def votecut(
     overwrite: Annotated[bool, typer.Option(help="Replace labels made with other settings.")] = False,
 ) -> None:
     """Find the objects of photographs in self-supervised features, without any label: VoteCut, or MaskCut."""
+    if votecut_json is not None:
+        from nolabel.methods.unmore.published_labels import adopt_labels
+
+        labels, known, unknown = adopt_labels(photos, votecut_json, out)
+        typer.echo(f"labels of {known} photographs, {unknown} have none -> {labels}")
+        return
     from nolabel.config import load_config
     from nolabel.methods.unmore.pseudo_masks import make_pseudo_masks
     from nolabel.methods.unmore.votecut_settings import PseudoMaskConfig, named_features
@@ -63,3 +73,22 @@ def votecut(
     )
     if summary.labelling.failed:
         raise typer.Exit(1)
+
+
+def masks(
+    labels: Annotated[Path, typer.Argument(help="Label folder or file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the PNGs, laid out as the photographs.")],
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--every", help="All objects, numbered from 1; else the best one in one piece, 0 and 255."
+        ),
+    ] = False,
+) -> None:
+    """Write the objects of a label file as PNG masks."""
+    from nolabel.methods.unmore.label_files import read_label_file
+    from nolabel.methods.unmore.top_one import write_instance_masks, write_top_one_masks
+
+    write = write_instance_masks if every else write_top_one_masks
+    written = write(read_label_file(labels), out)
+    typer.echo(f"{len(written)} masks -> {out}")

@@ -1,0 +1,7 @@
+"""All rows by name, in the order of the table."""
+
+from __future__ import annotations
+
+from benchmarks.unmore import mask_rows
+
+ROWS = {row.name: row for row in (*mask_rows.ROWS,)}
