@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nolabel.data.photometric import (
     ColourFactors,
+    distort_colours,
     gaussian_blur,
     jitter_colours,
     reference_kernel_size,
@@ -110,3 +111,13 @@ def test_half_precision_in_half_precision_out():
 
 def test_the_wide_kernel():
     assert [reference_kernel_size(n) for n in (512, 1024)] == [51, 103]
+
+
+def test_distorted_colours_stay_colours_and_change_in_some_images():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(3, 6, 5, generator=generator)
+    found = [distort_colours(image, generator) for _ in range(40)]
+    assert all(one.min() >= 0 and one.max() <= 1 for one in found)
+    unchanged = sum(torch.allclose(one, image, atol=1e-5) for one in found)
+    assert 0 < unchanged < 10
+    assert max((one - image).abs().max() for one in found) > 0.2

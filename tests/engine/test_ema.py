@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nolabel.engine.ema import FrozenThenSelf, ramped_rate, update_average
+from nolabel.engine.ema import ramped_rate, update_average
 from nolabel.errors import TrainingError
 
 
@@ -23,11 +23,3 @@ def test_networks_that_differ_are_refused():
 
 def test_a_teacher_is_a_copy_first_and_slow_later():
     assert [ramped_rate(step, 0.9) for step in (0, 1, 3, 1000)] == [0, 0.5, 0.75, 0.9]
-
-
-def test_a_frozen_teacher_gives_way_to_the_student():
-    frozen, student = torch.nn.Linear(1, 1).train(), torch.nn.Linear(1, 1).train()
-    teacher = FrozenThenSelf(frozen, student, frozen_steps=2)
-    assert [teacher.at(step) for step in range(4)] == [frozen, frozen, student, student]
-    assert not frozen.training and not frozen.weight.requires_grad and student.training
-    assert FrozenThenSelf(frozen, student, None).at(10**9) is frozen

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from nolabel.api.pipelines import DetectionPipeline, PanopticPipeline, Pipeline, SegmentationPipeline
+from nolabel.api.video_pipeline import VideoPipeline
 from nolabel.config import load_config
 from nolabel.data import to_image
 from nolabel.engine import segmentor_file as segmentors
@@ -18,8 +21,9 @@ from nolabel.engine.tracking import InstanceTracker
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups import model_file as panoptic
+from nolabel.methods.quadmix import video_model
 from nolabel.methods.unmore.detector_model import load_detector
-from nolabel.weights import find_weights
+from nolabel.weights import find_weights, load_checkpoint
 
 if TYPE_CHECKING:
     from nolabel.methods.cups.validate import ValidationResult
@@ -32,6 +36,7 @@ __all__ = [
     "PredictionOptions",
     "PredictionSummary",
     "SegmentationPipeline",
+    "VideoPipeline",
     "evaluate",
     "load",
     "to_image",
@@ -56,13 +61,27 @@ def load(
 
 @overload
 def load(
-    system: Literal["cotrain", "quadmix"],
+    system: Literal["cotrain"],
     weights: str | Path | None = None,
     *,
     device: str = "auto",
     space: LabelSpace | None = None,
     part: Literal["student", "teacher"] = "student",
+    options: Mapping[str, Any] | None = None,
 ) -> SegmentationPipeline: ...
+
+
+@overload
+def load(
+    system: Literal["quadmix"],
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    space: LabelSpace | None = None,
+    part: Literal["student", "teacher"] = "student",
+    options: Mapping[str, Any] | None = None,
+    estimator: str = "raft_large",
+) -> SegmentationPipeline | VideoPipeline: ...
 
 
 @overload
@@ -94,8 +113,10 @@ def load(
         settings: of ``"cups"``: ``part``, which network of a self-training checkpoint (``"student"`` or ``"teacher"``),
             and ``confidence_threshold``, the score from which instances are kept (the model's own by default). Of
             ``"cotrain"`` and ``"quadmix"``: ``space``, what the classes of an official checkpoint mean (Cityscapes' 19 by
-            default), and ``part``. Of ``"unmore"``: ``confidence_threshold``, 0.5 by default; 0 gives the best 100 boxes of
-            every image, as the evaluation protocols want them.
+            default), ``part``, and ``options``, changes to the network that its weights do not depend on. Of
+            ``"quadmix"`` with a network for video: ``space`` and ``estimator``, of the flow between frames. Of
+            ``"unmore"``: ``confidence_threshold``, 0.5 by default; 0 gives the best 100 boxes of every image, as the
+            evaluation protocols want them.
 
     Raises:
         ConfigError: no such system.
@@ -107,7 +128,9 @@ def load(
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
     path = embedded_weights(system) if weights is None else _located(weights)
     chosen = pick_device(device)
-    if system in ("cotrain", "quadmix"):
+    if system == "quadmix":
+        return _quadmix(path, chosen, **settings)
+    if system == "cotrain":
         return SegmentationPipeline(segmentors.load_model(path, device=chosen, **settings))
     if system == "unmore":
         threshold = settings.pop("confidence_threshold", None)
@@ -142,7 +165,8 @@ def evaluate(
         progress: show progress.
         settings: panoptic: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
             dictionaries (``space="cityscapes_7", tta={"enabled": True}``); semantic: fields of
-            :class:`~nolabel.api.evaluate_segmentation.EvaluationConfig`.
+            :class:`~nolabel.api.evaluate_segmentation.EvaluationConfig`; video: arguments of
+            :func:`~nolabel.api.evaluate_video.evaluate_video`.
 
     Returns:
         ``result.scores.pq`` or ``result.scores.miou`` and so on in 0..1; ``print(result.table())``.
@@ -163,6 +187,8 @@ def evaluate(
         scored = predictor.model if isinstance(predictor, SegmentationPipeline) else Path(str(predictor))
         config = load_config(EvaluationConfig, recipe, **settings)
         return score(scored, data, config, out=folder, visualize=visualize, progress=progress)
+    if isinstance(predictor, VideoPipeline):
+        return _evaluate_video(predictor, Path(data), folder, progress=progress, **settings)
     from nolabel.methods.cups.validate import validate
     from nolabel.methods.cups.validation_config import ValidationConfig
 
@@ -174,6 +200,39 @@ def evaluate(
         visualize=visualize,
         progress=progress,
     )
+
+
+def _evaluate_video(
+    predictor: VideoPipeline, data: Path, out: Path | None, **settings: Any
+) -> SegmentationResult:
+    from nolabel.api.evaluate_video import evaluate_video
+
+    with TemporaryDirectory() as folder:
+        flow = (Path(folder) if out is None else out) / "flow"
+        settings = {"estimator": predictor.estimator, **settings}
+        return evaluate_video(predictor.model, data, flow, out=out, **settings)
+
+
+def _quadmix(
+    path: Path,
+    device: str,
+    *,
+    space: LabelSpace | None = None,
+    part: Literal["student", "teacher"] = "student",
+    options: Mapping[str, Any] | None = None,
+    estimator: str = "raft_large",
+) -> SegmentationPipeline | VideoPipeline:
+    """Load a network for images or for video, as the file says."""
+    checkpoint = load_checkpoint(segmentors.model_path(path, part))
+    if video_model.is_video_checkpoint(checkpoint):
+        if part == "teacher" or options:
+            raise ConfigError("a network for video has no teacher and no options", hint="leave them out")
+        model = video_model.load_video_model(path, space=space, device=device, checkpoint=checkpoint)
+        return VideoPipeline(model, estimator)
+    found = segmentors.load_model(
+        path, space=space, options=options, part=part, device=device, checkpoint=checkpoint
+    )
+    return SegmentationPipeline(found)
 
 
 def embedded_weights(system: str) -> Path:

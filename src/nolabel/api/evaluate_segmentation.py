@@ -18,6 +18,7 @@ from nolabel.data import LabelledDataset, open_labels
 from nolabel.data.labelled import identity_table
 from nolabel.data.predicted_labels import PredictedLabels
 from nolabel.engine.segment import segment_batch
+from nolabel.engine.segmentation_inference import TestViews
 from nolabel.engine.segmentation_scoring import (
     LabelFiles,
     NetworkLabels,
@@ -57,6 +58,8 @@ class EvaluationConfig(Config):
     """Images of one size predicted together."""
     max_side: int | None = None
     """Larger images are scaled down to this longer side for the network, in pixels."""
+    views: TestViews = TestViews()
+    """Several looks at every image: ``views={scales: [0.5, 0.75, 1, 1.25, 1.5, 1.75], flip: true}``."""
 
 
 def evaluate(
@@ -95,9 +98,8 @@ def evaluate(
             "trained": dict(predictor.facts),
             "file": None if predictor.source is None else predictor.source.name,
         }
-        source = NetworkLabels(
-            partial(segment_batch, predictor), predictor.space, dataset.space, facts, max_side=config.max_side
-        )
+        network = partial(segment_batch, predictor, views=config.views)
+        source = NetworkLabels(network, predictor.space, dataset.space, facts, max_side=config.max_side)
     else:
         files = PredictedLabels(predictor, dataset.space, raw_ids_of=config.predicted_ids_of)
         source = LabelFiles(files)

@@ -25,7 +25,14 @@ from nolabel.methods.unmore.detector_model import DetectorModel
 from nolabel.methods.unmore.detector_predict import detect_stream
 from nolabel.structures import Instances, PanopticMap, SemanticMap
 
-__all__ = ["DetectionPipeline", "PanopticPipeline", "Pipeline", "SegmentationPipeline"]
+__all__ = [
+    "DetectionPipeline",
+    "PanopticPipeline",
+    "Pipeline",
+    "SegmentationPipeline",
+    "images_of",
+    "is_many",
+]
 
 
 class Pipeline(ABC):
@@ -99,11 +106,11 @@ class PanopticPipeline(Pipeline):
             DataError: something is no image, or cannot be read.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
-        if not _is_many(source):
+        if not is_many(source):
             return next(predict_stream(self.model, [to_image(source)], options))
         follow = track if track is not None else isinstance(source, str | Path) and not Path(source).is_dir()
         return list(
-            predict_stream(self.model, _images(source), options, InstanceTracker() if follow else None)
+            predict_stream(self.model, images_of(source), options, InstanceTracker() if follow else None)
         )
 
     def stream(
@@ -133,7 +140,7 @@ class PanopticPipeline(Pipeline):
         """
         options = PredictionOptions(batch_size, output_size, max_side)
         tracker = track if isinstance(track, InstanceTracker) else InstanceTracker() if track else None
-        return predict_stream(self.model, _images(frames), options, tracker)
+        return predict_stream(self.model, images_of(frames), options, tracker)
 
     def save(
         self,
@@ -205,9 +212,9 @@ class SegmentationPipeline(Pipeline):
             DataError: something is no image, or cannot be read.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
-        if not _is_many(source):
+        if not is_many(source):
             return next(segment_stream(self.model, [to_image(source)], options))
-        return list(segment_stream(self.model, _images(source), options))
+        return list(segment_stream(self.model, images_of(source), options))
 
     def stream(
         self,
@@ -227,7 +234,7 @@ class SegmentationPipeline(Pipeline):
             The result of every frame, in order.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
-        return segment_stream(self.model, _images(frames), options)
+        return segment_stream(self.model, images_of(frames), options)
 
     def save(
         self,
@@ -296,9 +303,9 @@ class DetectionPipeline(Pipeline):
             DataError: something is no image, or cannot be read.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
-        if not _is_many(source):
+        if not is_many(source):
             return next(detect_stream(self.model, [to_image(source)], options))
-        return list(detect_stream(self.model, _images(source), options))
+        return list(detect_stream(self.model, images_of(source), options))
 
     def stream(
         self,
@@ -318,7 +325,7 @@ class DetectionPipeline(Pipeline):
             The objects of every frame, in order.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
-        return detect_stream(self.model, _images(frames), options)
+        return detect_stream(self.model, images_of(frames), options)
 
     def save(
         self,
@@ -350,14 +357,15 @@ class DetectionPipeline(Pipeline):
         )
 
 
-def _is_many(source: Any) -> bool:
+def is_many(source: Any) -> bool:
+    """Say whether something holds several images: a folder, a video file, a list."""
     if isinstance(source, str | Path):
         path = Path(source)
         return path.is_dir() or (path.is_file() and find_layout(path) == "video")
     return isinstance(source, list | tuple)
 
 
-def _images(source: Any) -> Iterator[Tensor]:
+def images_of(source: Any) -> Iterator[Tensor]:
     """The images of a folder, a video file or anything that can be iterated over, one at a time."""
     if isinstance(source, str | Path):
         images = open_images(source)

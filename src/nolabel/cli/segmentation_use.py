@@ -12,6 +12,16 @@ from nolabel.cli.options import BatchSize, Device, Fps, MaxSide, Overrides, Part
 __all__ = ["evaluate", "predict"]
 
 
+NetworkOptions = Annotated[
+    str | None,
+    typer.Option(
+        help="Changes to the network that its weights do not depend on. HRDA: {window: 0}, the whole image at once; "
+        "{fixed_attention: 0} and 1, the context or the detail alone.",
+        metavar="{OPTION: VALUE}",
+    ),
+]
+
+
 def evaluate(
     data: Annotated[
         Path,
@@ -47,15 +57,15 @@ def evaluate(
         bool, typer.Option("--void-metric", help="Also the mean with void as one more class.")
     ] = False,
     part: Part = "student",
+    network: NetworkOptions = None,
     device: Device = "auto",
 ) -> None:
     """Score a network, or predictions on disk, on labelled images: IoU of every class, and means by both rules.
 
     The standard rule counts void predictions as errors; Co-Training's evaluator (c.t.) leaves them out. Cityscapes'
     means are over 19, 16 and 13 classes side by side. KEY=VALUE overrides any setting: mapping=classes.yaml,
-    predicted_ids_of=cityscapes, batch_size=4, max_side=1024, ...
+    predicted_ids_of=cityscapes, batch_size=4, max_side=1024, views={scales: [0.75, 1, 1.25], flip: true}, ...
     """
-    from nolabel import api
     from nolabel.api.evaluate_segmentation import EvaluationConfig
     from nolabel.api.evaluate_segmentation import evaluate as score
     from nolabel.cli.predicting import formats_of
@@ -80,7 +90,7 @@ def evaluate(
     config = load_config(
         EvaluationConfig, None, overrides or [], **{k: v for k, v in given.items() if v is not None}
     )
-    predictor = predictions if model is None else api.load("quadmix", model, device=device, part=part).model
+    predictor = predictions if model is None else _loaded(model, part, network, device).model
     count = None if visualize == "all" else int(visualize)
     assert predictor is not None
     result = score(predictor, data, config, out=out, visualize=count, save=formats_of(save) or ())
@@ -110,16 +120,16 @@ def predict(
     batch_size: BatchSize = 1,
     fps: Fps = None,
     part: Part = "student",
+    network: NetworkOptions = None,
     device: Device = "auto",
 ) -> None:
     """Label any images: label maps with palette, overlays, videos, a page to look through.
 
     Images that cannot be read are named at the end, and the command leaves with code 1; the others are written.
     """
-    from nolabel.api import load
     from nolabel.cli.predicting import formats_of, report_predictions, size_of
 
-    summary = load("quadmix", model, device=device, part=part).save(
+    summary = _loaded(model, part, network, device).save(
         sources,
         out,
         formats_of(save),
@@ -129,3 +139,24 @@ def predict(
         fps=fps,
     )
     report_predictions(summary)
+
+
+def _loaded(model: str, part: str, options: str | None, device: str) -> Any:
+    """Load a network for images."""
+    import yaml
+
+    from nolabel.api import VideoPipeline, load
+    from nolabel.errors import ConfigError
+
+    try:
+        changes = yaml.safe_load(options or "{}")
+    except yaml.YAMLError:
+        changes = None
+    if not isinstance(changes, dict):
+        raise ConfigError(
+            f"--network {options}: no settings", hint="such as --network '{fixed_attention: 0}'"
+        )
+    pipeline = load("quadmix", model, device=device, part=part, options=changes)  # type: ignore[arg-type]
+    if isinstance(pipeline, VideoPipeline):
+        raise ConfigError(f"{model} is a network for video", hint="use `nolabel quadmix video`")
+    return pipeline

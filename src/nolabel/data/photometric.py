@@ -18,6 +18,7 @@ __all__ = [
     "COLOUR_CHANGES",
     "ColourFactors",
     "JitterConvention",
+    "distort_colours",
     "gaussian_blur",
     "jitter_colours",
     "reference_kernel_size",
@@ -79,6 +80,23 @@ def jitter_colours(
         else:
             result = _hue_or_saturation(result, factor[:, 0], hue=position == 3)
     return result.to(images.dtype)
+
+
+def distort_colours(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness (by up to 32 of 255), contrast and saturation (by 0.5 to 1.5) and hue (by up to a tenth of a turn).
+
+    Each of the four in every second image; contrast second or last. (mmsegmentation's PhotoMetricDistortion; UDASS
+    specification, image 4.4.)
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        generator: on the CPU.
+    """
+    gates, shares = torch.rand(5, generator=generator) < 0.5, torch.rand(4, generator=generator) - 0.5
+    brightness, contrast, saturation, hue = (2 * shares * gates[:4])[:, None]
+    factors = ColourFactors(1 + brightness * 32 / 255, 1 + contrast / 2, 1 + saturation / 2, hue / 10)
+    drawn = [place for place in ((0, 1, 2, 3) if gates[4] else (0, 2, 3, 1)) if gates[place]]
+    return jitter_colours(image[None], factors, drawn)[0]
 
 
 def to_grey(images: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class ViewConfig(Config):
     """Below 1: parts are drawn again, up to ten times, until no class covers so much of their labelled pixels."""
     flip: float = Field(0.5, ge=0, le=1)
     """Probability of mirroring left and right."""
+    distortion: bool = False
+    """Whether colours are changed as in mmsegmentation (:func:`nolabel.data.photometric.distort_colours`)."""
 
 
 @dataclass(frozen=True)

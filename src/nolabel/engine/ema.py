@@ -7,7 +7,7 @@ from torch import nn
 
 from nolabel.errors import TrainingError
 
-__all__ = ["FrozenThenSelf", "ramped_rate", "update_average"]
+__all__ = ["ramped_rate", "update_average"]
 
 
 @torch.no_grad()
@@ -45,25 +45,3 @@ def ramped_rate(step: int, rate: float) -> float:
         rate: the largest value, 0 .. 1.
     """
     return min(1.0 - 1.0 / (step + 1), rate)
-
-
-class FrozenThenSelf:
-    """A teacher that is another network at first, and the student itself from some step on.
-
-    Source: UDASS specification (video) 5.1: a frozen network in evaluation mode, then the student as it is, in training
-    mode.
-
-    Args:
-        frozen: the first teacher; its parameters stop to require gradients.
-        student: the network that learns.
-        frozen_steps: number of first steps in which the frozen network teaches. None: it never stops.
-    """
-
-    def __init__(self, frozen: nn.Module, student: nn.Module, frozen_steps: int | None) -> None:
-        self.frozen, self.student = frozen.eval().requires_grad_(False), student
-        self.frozen_steps = frozen_steps
-
-    def at(self, step: int) -> nn.Module:
-        """Return the network that teaches at a step."""
-        frozen = self.frozen_steps is None or step < self.frozen_steps
-        return self.frozen if frozen else self.student

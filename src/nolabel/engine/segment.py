@@ -11,7 +11,7 @@ from torch import Tensor
 from nolabel.data.resizing import resize_image, to_bytes
 from nolabel.data.void_labels import void_as_255
 from nolabel.engine.predicting import PredictionOptions, limited, memory_checked, predict_each
-from nolabel.engine.segmentation_inference import predict
+from nolabel.engine.segmentation_inference import TestViews, predict, predict_views
 from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.structures import SemanticMap
 
@@ -36,19 +36,29 @@ def segment_stream(
 
 
 def segment_batch(
-    model: SegmentorModel, images: list[Tensor], options: PredictionOptions
+    model: SegmentorModel, images: list[Tensor], options: PredictionOptions, views: TestViews | None = None
 ) -> list[SemanticMap]:
-    """Segment images of one size together.
+    """Segment images of one size together, looking at them once, or at several sizes and mirrored.
 
     Source: Co-Training specification, 2.6: resized to the network's size, logits back to the image's size.
     """
+    views = views or TestViews()
     size = (images[0].shape[-2], images[0].shape[-1])
     inner = model.inference.of_network(size)
+    # In bytes, as the network saw its training images.
+    pixels = [to_bytes(image).cpu() for image in images]
+
+    def at(scale: float) -> Tensor:
+        scaled = (int(inner[0] * scale + 0.5), int(inner[1] * scale + 0.5))
+        resized = torch.stack([resize_image(image, scaled) for image in pixels])
+        return limited(resized.to(model.device).float() / 255, options.max_side)
+
     with memory_checked(images):
-        # In bytes, as the network saw its training images.
-        resized = [resize_image(to_bytes(image).cpu(), inner) for image in images]
-        batch = limited(torch.stack(resized).to(model.device).float() / 255, options.max_side)
-        found = predict(model.network, batch, options.output_size or size)
+        wanted = options.output_size or size
+        if views.single:
+            found = predict(model.network, at(1.0), wanted)
+        else:
+            found = predict_views(model.network, [at(s) for s in views.scales], wanted, flip=views.flip)
     labels = void_as_255(found.labels, model.space.num_classes).cpu()
     return [
         SemanticMap(one, model.space, confidence)

@@ -5,6 +5,7 @@ Source: Co-Training specification, 2.6.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,8 +18,10 @@ from nolabel.models.segmentation import Segmentor
 __all__ = [
     "InferenceSize",
     "Prediction",
+    "TestViews",
     "label_and_confidence",
     "predict",
+    "predict_views",
     "scores_at",
     "shortest_edge_size",
 ]
@@ -53,6 +56,22 @@ class InferenceSize(Config):
         return self.fixed or image
 
 
+class TestViews(Config):
+    """Looking at an image several times, and taking the mean of the probabilities (multi-scale and flip testing)."""
+
+    __test__ = False  # no test, whatever pytest thinks of the name
+
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which the image is looked at, as factors of the network's own (published: 0.5 to 1.75 by 0.25)."""
+    flip: bool = False
+    """Also mirrored, at every size."""
+
+    @property
+    def single(self) -> bool:
+        """Whether there is nothing but the image as it is."""
+        return self.scales == (1.0,) and not self.flip
+
+
 def shortest_edge_size(size: tuple[int, int], shortest: int, longest: int) -> tuple[int, int]:
     """Return the (height, width) whose shorter edge is ``shortest``, or less if the longer would exceed ``longest``."""
     scale = shortest / min(size)
@@ -75,6 +94,31 @@ def label_and_confidence(logits: Tensor) -> Prediction:
     largest, labels = logits.max(1)
     # exp(largest) / sum exp = 1 / sum exp(x - largest); the scores of the other classes are never needed.
     confidence = (logits - largest[:, None]).exp_().sum(1).reciprocal_()
+    return Prediction(labels.to(torch.uint8), confidence)
+
+
+@torch.no_grad()
+def predict_views(
+    segmentor: Segmentor, images: Sequence[Tensor], size: tuple[int, int], *, flip: bool
+) -> Prediction:
+    """Label images by the mean of the probabilities of several views.
+
+    Source: UDASS image specification, 5.1 (``--aug-test``).
+
+    Args:
+        segmentor: in evaluation mode.
+        images: the batch (B, 3, H_i, W_i) in [0, 1] at several sizes.
+        size: (height, width) of the result.
+        flip: also take the mirrored images.
+    """
+    total: Tensor | None = None
+    for batch in images:
+        for mirrored in (False, True) if flip else (False,):
+            logits = segmentor.full_size_logits(batch.flip(-1) if mirrored else batch)
+            found = scores_at(logits.flip(-1) if mirrored else logits, size).softmax(1)
+            total = found if total is None else total.add_(found)
+    assert total is not None
+    confidence, labels = (total / (len(images) * (2 if flip else 1))).max(1)
     return Prediction(labels.to(torch.uint8), confidence)
 
 

@@ -71,8 +71,8 @@ def load_network_state(network: Segmentor, state: dict[str, Tensor], part: Part 
         state = deeplab_v3_plus.to_network(state)
     elif isinstance(network, FeatureSegmentor) and mmseg.is_official(state):
         state = mmseg.to_network(state)
-        if isinstance(network, HRDA) and network.scale_attention is None:  # replaced by a fixed one
-            state = {name: value for name, value in state.items() if not name.startswith("scale_attention.")}
+    if isinstance(network, HRDA) and network.scale_attention is None:  # replaced by a fixed one
+        state = {name: value for name, value in state.items() if not name.startswith("scale_attention.")}
     network.load_state_dict(strict_state(network.state_dict(), state))
 
 

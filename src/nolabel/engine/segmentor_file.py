@@ -20,7 +20,7 @@ from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CITYSCAPES_19, LabelSpace
 from nolabel.labels.cards import space_from_card, space_to_card
 from nolabel.models.segmentation import Segmentor, build_segmentor
-from nolabel.weights import Part, find_weights, load_checkpoint, save_safetensors, select_part
+from nolabel.weights import Checkpoint, Part, find_weights, load_checkpoint, save_safetensors, select_part
 from nolabel.weights.layouts import mmseg
 from nolabel.weights.layouts.mmseg import OfficialNetwork
 
@@ -129,6 +129,7 @@ def load_model(
     options: Mapping[str, Any] | None = None,
     part: Part = "student",
     device: torch.device | str = "cpu",
+    checkpoint: Checkpoint | None = None,
 ) -> SegmentorModel:
     """Load a segmentation network from a run folder, a file of ours, or an official checkpoint.
 
@@ -137,16 +138,18 @@ def load_model(
             of a checkpoint of UDASS, MIC, HRDA or DAFormer, what ``nolabel convert`` made of these, or the name of a
             registered file.
         space: what the classes of an official checkpoint mean; the 19 of Cityscapes by default.
-        options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``).
+        options: changes to the network's options that its weights do not depend on (``dropout``, ``pooling_window``;
+            HRDA: ``window``, ``overlapping``, ``fixed_attention``, 0 for the context alone and 1 for detail alone).
         part: of run folders and checkpoints with a student and its teacher.
         device: where the network goes.
+        checkpoint: what is in the file, where it was read before.
 
     Raises:
         WeightsError: no such file, no segmentation network, or tensors that do not fit.
         ConfigError: the space does not fit the network.
     """
     file = model_path(path, part)
-    checkpoint = load_checkpoint(file)
+    checkpoint = checkpoint or load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == CARD_KIND:
         model = _from_card(card, file, dict(options or {}))

@@ -27,7 +27,7 @@ Format = Literal["safetensors", "lightning", "torch", "detectron2", "numpy"]
 Part = Literal["student", "teacher"]
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
-TEACHER_PREFIXES = ("teacher_model.model.", "teacher_model.", "mic.teacher.ema_model.", "ema_model.")
+TEACHER_PREFIXES = ("teacher_model.model.", "teacher_model.", "ema_model.", "mic.teacher.ema_model.")
 FROZEN_PREFIXES = ("imnet_model.",)
 
 

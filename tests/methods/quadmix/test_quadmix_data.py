@@ -104,3 +104,24 @@ def test_statistics_are_needed(domains):
     source, target, _ = domains
     with pytest.raises(DataError, match="statistics"):
         DomainPairs(source, target, load_config(ImageConfig, **SETTINGS), 3)
+
+
+def test_a_common_crop_and_other_colours(domains):
+    same = {"source_view": {"crop": [24, 24], "flip": 0}, "target_view": {"crop": [24, 24], "flip": 0}}
+    plain, cut = pairs(domains, **same), pairs(domains, **same, common_crop=[16, 8])
+    for index in range(4):
+        whole, part = plain[index], cut[index]
+        places = [
+            (top, left)
+            for top in range(9)
+            for left in range(17)
+            if torch.equal(whole.source[:, top : top + 16, left : left + 8], part.source)
+        ]
+        ((top, left),) = places
+        assert torch.equal(whole.target[:, top : top + 16, left : left + 8], part.target)
+        assert part.labels.shape == part.trusted.shape == (16, 8)
+    bright = {**same, "source_view": {**same["source_view"], "distortion": True}}
+    changed = pairs(domains, **bright)
+    assert any(not torch.equal(changed[i].source, plain[i].source) for i in range(4))
+    assert all(torch.equal(changed[i].labels, plain[i].labels) for i in range(4))
+    assert all(torch.equal(changed[i].target, plain[i].target) for i in range(4))

@@ -1,8 +1,5 @@
 """Trainings on images end to end: every method, kills, two processes, replays, another start."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -185,31 +182,3 @@ def test_commands_and_loading(world: Path, tmp_path: Path) -> None:
     assert scored.exit_code == 0, scored.output
     found = nolabel.load("quadmix", run, part="teacher", device="cpu")(torch.rand(3, 32, 48))
     assert isinstance(found, SemanticMap)
-
-
-DISTRIBUTED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, ".")
-from tests.methods.quadmix.image_world import HRDA, settings
-from nolabel.methods.quadmix.image_training import train_images
-world, out = map(Path, sys.argv[1:])
-config = settings(world, "quadmix", "fit.devices=2", "fit.accelerator=cpu", "fit.steps=3", network=HRDA)
-train_images(config, out, progress=False)
-"""
-
-
-@pytest.mark.slow
-def test_two_processes(world: Path, tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(DISTRIBUTED)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
-    subprocess.run(
-        [sys.executable, str(script), str(world), str(tmp_path / "run")],
-        check=True,
-        env=environment,
-        timeout=550,
-        cwd=Path(__file__).parents[3],
-    )
-    assert (tmp_path / "run" / MODEL_FILE).is_file()
-    assert len(RunFolder(tmp_path / "run").load()["task"]) == 2

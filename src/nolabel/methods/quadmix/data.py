@@ -5,7 +5,7 @@ Source: UDASS specification (image) 2.4, 2.11 and 4.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from nolabel.data.domain_images import SourceImages, TargetImages
 from nolabel.data.files import read_image_bytes
+from nolabel.data.photometric import distort_colours
 from nolabel.data.sampling import ClassStatistics, RareClassSampler
 from nolabel.data.views import View, ViewConfig, draw_view
 from nolabel.engine.seeding import generator_of
@@ -120,9 +121,24 @@ class DomainPairs(Dataset[DomainPair]):
     def __getitem__(self, index: int) -> DomainPair:
         if not 0 <= index < self.count:
             raise IndexError(index)
-        source, labels = self._source(index)
-        target, trusted = self._target(index)
+        maps = (*self._source(index), *self._target(index))
+        if self.config.common_crop is not None:
+            maps = self._common(index, maps, self.config.common_crop)
+        source, labels, target, trusted = maps
         return DomainPair(source, labels, target, trusted, index)
+
+    def _common(self, index: int, maps: Sequence[Tensor], crop: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Cut the same part out of all maps (..., H, W)."""
+        generator = generator_of(self.seed, "common crop", index)
+        size = [min(part.shape[axis] for part in maps) for axis in (-2, -1)]
+        rows, columns = (
+            slice(start, start + length)
+            for start, length in (
+                (int(torch.randint(max(side - cut, 0) + 1, (), generator=generator)), cut)
+                for side, cut in zip(size, crop, strict=True)
+            )
+        )
+        return tuple(part[..., rows, columns] for part in maps)
 
     def _source(self, index: int) -> tuple[Tensor, Tensor]:
         generator = generator_of(self.seed, "source image", index)
@@ -135,7 +151,11 @@ class DomainPairs(Dataset[DomainPair]):
         view = draw_view_with(
             wanted, labels, self.config.source_view, self.config.rare_classes, generator, self.num_classes
         )
-        return view.image(image, FILL), view.labels(labels)
+        part = self._coloured(view.image(image, FILL), self.config.source_view, generator)
+        return part, view.labels(labels)
+
+    def _coloured(self, part: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
+        return distort_colours(part, generator) if config.distortion else part
 
     def _read_target(self, place: int) -> tuple[Tensor]:
         return (read_image_bytes(self.target.paths[place]),)
@@ -146,7 +166,8 @@ class DomainPairs(Dataset[DomainPair]):
         (image,) = self.unlabelled(place)
         size = (image.shape[-2], image.shape[-1])
         view = draw_view(size, self.config.target_view, generator)
-        return view.image(image, FILL), view.labels(trusted_pixels(size, self.config.target_view), fill=0)
+        part = self._coloured(view.image(image, FILL), self.config.target_view, generator)
+        return part, view.labels(trusted_pixels(size, self.config.target_view), fill=0)
 
 
 def draw_view_with(

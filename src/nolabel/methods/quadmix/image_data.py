@@ -87,7 +87,7 @@ class ImageData:
             LabelledFrames(self.source.joined, config.patch_frames),
             frames_with_class(self.statistics, config.mixing.rare),
             config.mixing.rare,
-            config.target_view.crop,
+            config.common_crop or config.target_view.crop,
             cache=PATCH_MEMORY // (3 * height * width),
         )
 

@@ -186,6 +186,8 @@ class ImageConfig(Config):
     """Part of a source image."""
     target_view: TargetViewConfig = TargetViewConfig(resize=(1024, 2048))
     """Part of a target image."""
+    common_crop: tuple[int, int] | None = None
+    """Height and width of a part that is then cut out of source and target at the same place; None: all of them."""
     rare_classes: CropSamplingConfig | None = CropSamplingConfig()
     """Draw source images so that rare classes are seen."""
     feature_distance: FeatureDistanceConfig | None = FeatureDistanceConfig()

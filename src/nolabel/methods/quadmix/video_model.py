@@ -25,7 +25,7 @@ from nolabel.models.video_segmentation import (
     TwoFrameSegmentor,
     build_video_segmentor,
 )
-from nolabel.weights import load_checkpoint, save_safetensors, select_part
+from nolabel.weights import Checkpoint, load_checkpoint, save_safetensors, select_part
 from nolabel.weights.layouts import accel_daformer, accel_deeplab, mmseg
 from nolabel.weights.strict import strict_state
 
@@ -33,6 +33,7 @@ __all__ = [
     "CARD_KIND",
     "VideoModel",
     "build_video_network",
+    "is_video_checkpoint",
     "load_video_model",
     "load_video_state",
     "save_video_model",
@@ -125,7 +126,11 @@ def save_video_model(model: VideoModel, path: Path, **facts: Any) -> Path:
 
 
 def load_video_model(
-    path: str | Path, *, space: LabelSpace | None = None, device: torch.device | str = "cpu"
+    path: str | Path,
+    *,
+    space: LabelSpace | None = None,
+    device: torch.device | str = "cpu",
+    checkpoint: Checkpoint | None = None,
 ) -> VideoModel:
     """Load a two-frame network from a run folder, a file of ours, or an official checkpoint of UDASS or TPS.
 
@@ -133,12 +138,13 @@ def load_video_model(
         path: run folder, ``model.safetensors``, official ``.pth``, or the name of a registered file.
         space: what the classes of an official checkpoint mean; by default by their number.
         device: where the network goes; it is in evaluation mode.
+        checkpoint: what is in the file, where it was read before.
 
     Raises:
         WeightsError: no such file, no two-frame network, or tensors that do not fit.
     """
     file = model_path(path)
-    checkpoint = load_checkpoint(file)
+    checkpoint = checkpoint or load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     if card.get("kind") == CARD_KIND:
         network = build_video_segmentor(
@@ -155,6 +161,11 @@ def load_video_model(
     load_video_state(model.network, state)
     model.network.to(device).eval()
     return model
+
+
+def is_video_checkpoint(checkpoint: Checkpoint) -> bool:
+    """Say whether a file holds a two-frame network: one of ours, or one of UDASS or TPS."""
+    return checkpoint.metadata.get("kind") == CARD_KIND or _is_official(checkpoint.state_dict)
 
 
 def _official_model(state: Mapping[str, Tensor], file: Path, space: LabelSpace | None) -> VideoModel:

@@ -5,17 +5,25 @@ Source: UDASS specification (video) 4 and 6.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from nolabel.data.resizing import resize_image, to_bytes
 from nolabel.engine.predicting import PredictionOptions, limited, memory_checked
 from nolabel.methods.quadmix.video_model import VideoModel
-from nolabel.models.motion import MotionEstimator
 from nolabel.models.video_segmentation import FrameScores, enlarge_corners
 from nolabel.structures import SemanticMap
 
-__all__ = ["VideoPredictor"]
+__all__ = ["FlowEstimator", "VideoPredictor"]
+
+
+class FlowEstimator(Protocol):
+    """What is asked of a :class:`~nolabel.models.motion.MotionEstimator`."""
+
+    def flow(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the flow (B, 2, H, W) in pixels that takes pixels of ``first`` to ``second``."""
 
 
 class VideoPredictor:
@@ -26,7 +34,7 @@ class VideoPredictor:
         estimator: of the flow from every frame to the one before it.
     """
 
-    def __init__(self, model: VideoModel, estimator: MotionEstimator) -> None:
+    def __init__(self, model: VideoModel, estimator: FlowEstimator) -> None:
         self.model, self.estimator = model, estimator
         self._before: tuple[Tensor, FrameScores] | None = None
 

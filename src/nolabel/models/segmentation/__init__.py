@@ -10,7 +10,7 @@ from nolabel.models.segmentation.contract import Segmentor, enlarge
 from nolabel.models.segmentation.deeplab import DeepLabConfig, DeepLabV3Plus
 from nolabel.models.segmentation.discriminator import DomainDiscriminator
 from nolabel.models.segmentation.encoder_decoder import EncoderDecoder
-from nolabel.models.segmentation.heads import DAFormerHead, DeepLabV2Head
+from nolabel.models.segmentation.heads import DAFormerHead, DeepLabV2Head, DilatedSum
 from nolabel.models.segmentation.hrda import HRDA, HRDAConfig, HRDAMaps
 from nolabel.models.segmentation.outputs import FeatureSegmentor, TrainingOutputs
 from nolabel.models.segmentation.pyramid import PyramidSegmentor, timm_pyramid, tiny_pyramid
@@ -24,6 +24,7 @@ __all__ = [
     "DeepLabConfig",
     "DeepLabV2Head",
     "DeepLabV3Plus",
+    "DilatedSum",
     "DomainDiscriminator",
     "EncoderDecoder",
     "FeatureSegmentor",

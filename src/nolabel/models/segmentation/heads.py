@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nolabel.models.backbones import ConvNorm
 from nolabel.models.pointwise import Linear
 
-__all__ = ["DAFormerHead", "DeepLabV2Head", "Fusion"]
+__all__ = ["DAFormerHead", "DeepLabV2Head", "DilatedSum", "Fusion"]
 
 Fusion = Literal["separable_aspp", "aspp", "conv1", "conv3"]
 
@@ -120,8 +120,30 @@ class DAFormerHead(nn.Module):
         return self.classify(self.embed(features))
 
 
-class DeepLabV2Head(nn.Module):
-    """Sum of 3x3 convolutions of the coarsest map at several dilations; nothing else.
+class DilatedSum(nn.Module):
+    """The sum of 3x3 convolutions of a map at several dilations.
+
+    Args:
+        in_channels: of the map.
+        out_channels: of the result.
+        dilations: one convolution for each.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.dilations = tuple(dilations)
+        self.branches = nn.ModuleList(
+            nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate) for rate in dilations
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, in, h, w) to (B, out, h, w)."""
+        first, *others = (cast(Tensor, branch(features)) for branch in self.branches)
+        return sum(others, first)
+
+
+class DeepLabV2Head(DilatedSum):
+    """The dilated sum of the coarsest map; nothing else.
 
     Args:
         in_channels: of the coarsest map.
@@ -133,18 +155,14 @@ class DeepLabV2Head(nn.Module):
     """Pixels per cell of the logits, on a backbone whose last two stages are dilated."""
 
     def __init__(self, in_channels: int, num_logits: int, dilations: Sequence[int] = (6, 12)) -> None:
-        super().__init__()
-        self.num_logits, self.dilations = num_logits, tuple(dilations)
-        self.branches = nn.ModuleList(
-            nn.Conv2d(in_channels, num_logits, 3, padding=rate, dilation=rate) for rate in dilations
-        )
+        super().__init__(in_channels, num_logits, dilations)
+        self.num_logits = num_logits
         for branch in self.branches:
             _initialise_classifier(cast(nn.Conv2d, branch))
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def forward(self, features: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """Map the maps, of which only the last (B, C, h, w) is used, to logits (B, num_logits, h, w)."""
-        first, *others = (cast(Tensor, branch(features[-1])) for branch in self.branches)
-        return sum(others, first)
+        return super().forward(features[-1])
 
 
 def _initialise_classifier(layer: nn.Conv2d) -> None:

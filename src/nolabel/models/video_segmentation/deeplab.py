@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from nolabel.models.backbones import ResNet, ResNetConfig
+from nolabel.models.segmentation import DilatedSum
 from nolabel.models.video_segmentation.contract import FrameScores, TwoFrameSegmentor
 from nolabel.models.video_segmentation.feature_mixing import FeatureMix
 from nolabel.models.video_segmentation.normalise import subtract_mean
@@ -56,20 +56,6 @@ class AccelDeepLabConfig:
             "rates": (1, 3, 6),
         }
         return cls(num_logits=num_logits, **(settings | changes))
-
-
-class DilatedSum(nn.Module):
-    """The sum of 3x3 convolutions with several dilations (the head of DeepLab-V2)."""
-
-    def __init__(self, in_channels: int, out_channels: int, rates: tuple[int, ...]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate) for rate in rates
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (B, in, h, w) to (B, out, h, w)."""
-        return torch.stack([branch(features) for branch in self.branches]).sum(0)
 
 
 class DeepHead(nn.Module):
