@@ -156,7 +156,7 @@ def _loaded(model: str, part: str, options: str | None, device: str) -> Any:
         raise ConfigError(
             f"--network {options}: no settings", hint="such as --network '{fixed_attention: 0}'"
         )
-    pipeline = load("quadmix", model, device=device, part=part, options=changes)  # type: ignore[arg-type]
+    pipeline = load("quadmix", model, device=device, part=part, options=changes)
     if isinstance(pipeline, VideoPipeline):
         raise ConfigError(f"{model} is a network for video", hint="use `nolabel quadmix video`")
     return pipeline

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nolabel.data import mixing
 
-__all__ = ["Clip", "class_mask", "paste"]
+__all__ = ["Clip", "class_mask", "half_of_each", "paste"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,20 @@ def paste(base: Clip, donor: Clip, mask: Tensor, *, reference_compat: bool = Fal
         labels=mixing.paste(mask, donor.labels, base.labels),
         weight=_mixed_weight(base.weight, donor.weight, mask),
         flow=flow,
+    )
+
+
+def half_of_each(source: Clip, target: Clip) -> Clip:
+    """Return as many samples: the first ones of the source, the others of the target."""
+    batch = len(source.labels)
+    first, second = batch // 2, batch - batch // 2
+    weight = target.weight
+    if weight is not None:
+        weight = torch.cat([torch.ones_like(weight[:first]), weight[:second]])
+    return Clip(
+        torch.cat([source.frames[:first], target.frames[:second]]),
+        torch.cat([source.labels[:first], target.labels[:second]]),
+        weight,
     )
 
 

@@ -121,7 +121,7 @@ class DomainPairs(Dataset[DomainPair]):
     def __getitem__(self, index: int) -> DomainPair:
         if not 0 <= index < self.count:
             raise IndexError(index)
-        maps = (*self._source(index), *self._target(index))
+        maps: tuple[Tensor, ...] = (*self._source(index), *self._target(index))
         if self.config.common_crop is not None:
             maps = self._common(index, maps, self.config.common_crop)
         source, labels, target, trusted = maps

@@ -7,6 +7,7 @@ image 1 and 2.3 - 2.10.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -18,7 +19,7 @@ from nolabel.data.mixing import NUM_IDS
 from nolabel.labels import VOID
 from nolabel.methods.quadmix.adversary import Adversary
 from nolabel.methods.quadmix.bank import Templates
-from nolabel.methods.quadmix.clip import Clip, class_mask, paste
+from nolabel.methods.quadmix.clip import Clip, class_mask, half_of_each, paste
 from nolabel.methods.quadmix.data import FILL
 from nolabel.methods.quadmix.draws import Draws, Plan, choose_mixed_classes
 from nolabel.methods.quadmix.feature_distance import feature_distance, thing_cells
@@ -84,6 +85,7 @@ class ImageIteration:
         mask_teacher: labels the images that are masked, where they have a teacher of their own.
         reference: the frozen network with ImageNet's weights, for the feature distance.
         adversary: tells domains apart.
+        precision: context of passes through the networks (Fabric's autocast): its wrapper gives it to ``forward`` only.
     """
 
     def __init__(
@@ -97,11 +99,12 @@ class ImageIteration:
         mask_teacher: Teacher | None = None,
         reference: FeatureSegmentor | None = None,
         adversary: Adversary | None = None,
+        precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.config, self.network, self.num_classes = config, network, num_classes
         self.module: Any = module if module is not None else network
         self.teacher, self.mask_teacher, self.reference = teacher, mask_teacher, reference
-        self.adversary = adversary
+        self.adversary, self.precision = adversary, precision
         self.mixer = None if config.mixing is None else QuadMix(config.mixing)
 
     # --- before the losses ----------------------------------------------------------------------------------
@@ -246,7 +249,8 @@ class ImageIteration:
 
     def _look(self, images: Tensor, box: Box | None) -> TrainingOutputs:
         if isinstance(self.network, FeatureSegmentor):
-            return cast(TrainingOutputs, self.module.training_outputs(images, box))
+            with self.precision():
+                return cast(TrainingOutputs, self.module.training_outputs(images, box))
         return TrainingOutputs({"fused": self.module(images).float()}, [])
 
     def _loss(
@@ -275,7 +279,7 @@ class ImageIteration:
         config = self.config.feature_distance
         assert config is not None and self.reference is not None
         images, labels = source.frames[:, 0], source.labels[:, 0]
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():
             if config.detail and outputs.box is not None:
                 reference = self.reference.training_outputs(images, outputs.box)
                 features, details = reference.features[-1], reference.detail_features
@@ -334,7 +338,7 @@ class ImageIteration:
                 trusted = torch.ones_like(target.labels[:, 0], dtype=torch.bool)
             labels = config.pseudo_labels or adaptation.pseudo_labels
             target = _labelled(teacher, target.frames[:, 0], trusted, labels)
-        clip = {"source": source, "target": target}.get(config.images) or _halves(source, target)
+        clip = {"source": source, "target": target}.get(config.images) or half_of_each(source, target)
         if config.augmented:
             clip = strong_view(clip, draws.views[2], adaptation.strong_view)
         kept = block_mask(draws.mask_grid.to(clip.frames.device), clip.size, config.mask)
@@ -372,20 +376,6 @@ class ImageIteration:
 def _labelled(teacher: Teacher, images: Tensor, trusted: Tensor, config: PseudoLabelConfig) -> Clip:
     found = pseudo_labels(teacher.scores(images), config, trusted)
     return Clip.of_images(images, found.labels, found.weight, found.confidence)
-
-
-def _halves(source: Clip, target: Clip) -> Clip:
-    """Return as many samples: the first ones of the source, the others of the target."""
-    batch = len(source.labels)
-    first, second = batch // 2, batch - batch // 2
-    weight = target.weight
-    if weight is not None:
-        weight = torch.cat([torch.ones_like(weight[:first]), weight[:second]])
-    return Clip(
-        torch.cat([source.frames[:first], target.frames[:second]]),
-        torch.cat([source.labels[:first], target.labels[:second]]),
-        weight,
-    )
 
 
 @torch.no_grad()

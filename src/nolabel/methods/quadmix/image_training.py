@@ -265,6 +265,7 @@ class ImageTraining(TrainingTask):
             mask_teacher=teachers.get("mask_teacher"),
             reference=self.reference,
             adversary=adversary,
+            precision=self.fabric.autocast,
         )
 
 
