@@ -1,12 +1,17 @@
 """Every recipe loads, and says what it is said to say."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from nolabel.config import dump_config, load_config, read_recipe
+import nolabel
+from nolabel.config import Config, dump_config, load_config, read_recipe
 from nolabel.labels import LABEL_SPACES
 from nolabel.methods.quadmix.mixing_config import QuadMixConfig
 from nolabel.methods.quadmix.optimizers import REFERENCE_VIDEO_RULES
-from nolabel.methods.quadmix.settings import ImageConfig, as_executed
+from nolabel.methods.quadmix.settings import ImageConfig, ResolutionShares, as_executed
 from nolabel.methods.quadmix.video_settings import VideoConfig
 from nolabel.recipes import recipe_names
 
@@ -62,3 +67,27 @@ def test_as_executed_sets_every_switch():
     assert video.temporal.reference_compat and video.parameter_rules == REFERENCE_VIDEO_RULES
     transformer = as_executed(load("quadmix/video_viper_vit"))
     assert transformer.parameter_rules == transformer.optimizer.rules
+
+
+def sections(kind):
+    """All classes of settings within one."""
+    found, queue = set(), [kind]
+    while queue:
+        one = queue.pop()
+        if one in found:
+            continue
+        found.add(one)
+        for field in one.model_fields.values():
+            parts = [field.annotation, *get_args(field.annotation)]
+            parts += [inner for part in parts for inner in get_args(part)]
+            queue += [part for part in parts if isinstance(part, type) and issubclass(part, Config)]
+    return found
+
+
+def test_something_reads_every_setting():
+    code = "\n".join(path.read_text() for path in Path(nolabel.__file__).parent.rglob("*.py"))
+    # The shares of the resolutions are read by name, as the network calls them.
+    kinds = (sections(ImageConfig) | sections(VideoConfig)) - {ResolutionShares}
+    assert len(kinds) > 15
+    names = {(kind.__name__, name) for kind in kinds for name in kind.model_fields}
+    assert {(kind, name) for kind, name in names if not re.search(rf"\.{name}\b", code)} == set()
