@@ -6,6 +6,7 @@ import typer
 
 from nolabel.cli.unmore_detector import evaluate, predict, train_detector
 from nolabel.cli.unmore_discover import discover, prepare, score
+from nolabel.cli.unmore_networks import train_existence, train_objectness
 from nolabel.cli.unmore_votecut import masks, votecut
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
 )
 app.command()(votecut)
 app.command()(masks)
+app.command("train-objectness")(train_objectness)
+app.command("train-existence")(train_existence)
 app.command()(discover)
 app.command()(score)
 app.command()(prepare)

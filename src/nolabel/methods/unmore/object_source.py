@@ -275,7 +275,9 @@ def open_objects(
 
 def largest_component(mask: Tensor) -> Tensor:
     """Keep the largest 4-connected piece of a mask (H, W) bool, the first of equals."""
-    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8), connectivity=4)
+    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(
+        mask.numpy().astype(np.uint8), connectivity=4
+    )
     if count <= 2:
         return mask
     largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
