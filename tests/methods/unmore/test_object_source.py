@@ -10,7 +10,6 @@ from nolabel.errors import DataError
 from nolabel.methods.unmore.object_source import (
     ObjectsConfig,
     fit_mask,
-    largest_component,
     open_objects,
 )
 from nolabel.methods.unmore.training_samples import ExistenceSamples, FieldSamples, fixed_samples
@@ -52,14 +51,6 @@ def test_learned_and_looked_at_are_apart(tmp_path) -> None:
     numbers = [{source.images[i] for i in part} for part in (learned, looked_at)]
     assert not numbers[0] & numbers[1] and len(learned) + len(looked_at) == 16 and len(looked_at) == 4
     assert source.split(0) == (list(range(16)), list(range(16)))
-
-
-def test_the_largest_piece() -> None:
-    mask = torch.zeros(6, 6, dtype=torch.bool)
-    mask[0, :2], mask[2:4, 2:5], mask[4, 5] = True, True, True
-    kept = largest_component(mask)
-    assert kept.sum() == 6 and bool(kept[2:4, 2:5].all())
-    assert torch.equal(largest_component(kept), kept)
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8, 1])

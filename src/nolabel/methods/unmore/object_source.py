@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
-import numpy as np
 import pycocotools.mask as mask_utils
 import torch
 from PIL import Image
@@ -23,6 +21,7 @@ from nolabel.config import Config
 from nolabel.data.files import examples, list_images, read_image, read_map
 from nolabel.errors import DataError
 from nolabel.methods.unmore.label_files import LabelledImage, read_label_file
+from nolabel.methods.unmore.top_one import largest_component
 from nolabel.structures.rle import RLE, decode
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "ObjectSource",
     "ObjectsConfig",
     "fit_mask",
-    "largest_component",
     "open_objects",
 ]
 
@@ -271,17 +269,6 @@ def open_objects(
             return MaskFolderObjects(images, labels, instances, config)
         labels = file
     return LabelFileObjects(images, read_label_file(labels), config)
-
-
-def largest_component(mask: Tensor) -> Tensor:
-    """Keep the largest 4-connected piece of a mask (H, W) bool, the first of equals."""
-    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(
-        mask.numpy().astype(np.uint8), connectivity=4
-    )
-    if count <= 2:
-        return mask
-    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-    return torch.from_numpy(pieces == largest)
 
 
 def fit_mask(mask: Tensor, size: tuple[int, int], picture: Path) -> Tensor:
