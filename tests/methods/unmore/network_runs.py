@@ -21,7 +21,7 @@ FIT = ["fit.batch_size=4", "fit.steps=6", "fit.checkpoint_every=2", "fit.log_eve
 LOOK = ["look.held_out=0.25", "look.samples=4", "rate.milestones=[1, 3]", "rate.learning_rate=0.001"]
 SMALL = {
     "objectness": [
-        *FIT, *LOOK, "network.architecture=tiny", "network.options.width=16", "targets.size=32",
+        *FIT, *LOOK, "network.architecture=tiny", "network.options.width=16", "targets.size=64",
         "targets.canvas=40", "look.pictures=2", "fit.validate_every=3",
     ],
     "existence": [*FIT, *LOOK, "network.architecture=tiny", "size=32", "fit.validate_every=3"],

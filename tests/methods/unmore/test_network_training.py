@@ -172,7 +172,7 @@ def test_commands(scenes, whole, tmp_path, capsys) -> None:
 
     images, labels = scenes / "images", scenes / "labels.json"
     common = ["look.samples=4", "look.held_out=0.25"]
-    fields = [*common, "targets.size=32", "targets.canvas=40", "look.pictures=2"]
+    fields = [*common, "targets.size=64", "targets.canvas=40", "look.pictures=2"]
     network = str(whole["objectness"].model.parent)
     train_objectness(images, labels, tmp_path, fields, evaluate=network, device="cpu")
     assert (tmp_path / "fields.png").is_file() and "mask_iou" in capsys.readouterr().out

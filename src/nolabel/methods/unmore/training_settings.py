@@ -74,7 +74,7 @@ class RateConfig(Config):
 class TargetConfig(Config):
     """How samples and their fields are made."""
 
-    size: int = Field(128, ge=32, multiple_of=32)
+    size: int = Field(128, ge=64, multiple_of=32)
     """Side of the crops, pixels."""
     canvas: int = Field(400, gt=0)
     """Side to which images are brought before they are cropped, pixels; their aspect is not kept."""
