@@ -136,6 +136,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     save_file(small.network.state_dict(), tmp_path / "vit.safetensors")
     weights = tmp_path / "vit.safetensors"
     assert load_grid_features(FeatureSettings(name="dino_s16", weights=weights), 64).side == 64
+    assert load_grid_features(FeatureSettings(name="dino_s16", weights=weights, side=100), 64).side == 96
     for name in ("dino_b16", "dino_s8", "vit_small_patch14_dinov2"):
         with pytest.raises(WeightsError, match="width 384 with patches of 16"):
             load_grid_features(FeatureSettings(name=name, weights=weights), 64)

@@ -57,9 +57,15 @@ def load_grid_features(
 ) -> GridFeatures:
     """Build one network with the weights of its file.
 
+    Args:
+        settings: which one.
+        side: of the images, pixels, where the settings name none.
+        device: where it runs.
+
     Raises:
         WeightsError: weights are missing, or of another network.
     """
+    side = settings.side or side
     if settings.name == "embedded":
         return GridFeatures(DenseDescriptors(place=0.0), 4 * EMBEDDED_CELLS, centred=True)
     if settings.weights is None:

@@ -30,6 +30,9 @@ class FeatureSettings(Config):
     ``dinov2_s14``, ``dinov2_b14``); or any timm model, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
     """Checkpoint file, or its name in the registry."""
+    side: int | None = Field(default=None, ge=28)
+    """Side of the square for this network, pixels; the common one by default. One network at several sides votes as
+    several networks do, where there is only one."""
 
 
 def named_features(names: Sequence[str], weights: Sequence[Path]) -> list[dict[str, Any]]:
