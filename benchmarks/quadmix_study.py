@@ -13,20 +13,23 @@ standard deviation of the mIoU over the seeds, in percent, and the gain over the
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from study_worlds import Worlds, run_jobs, score_of, write_scores
 
-from nolabel.data.domain_images import DataPart
-from nolabel.engine.segmentor_file import MODEL_FILE
+from nolabel.data.domain_images import DataPart, open_validation
+from nolabel.engine.network_scoring import NetworkScorer
+from nolabel.engine.segmentor_file import MODEL_FILE, TEACHER_FILE, load_model
 from nolabel.methods.quadmix.image_data import image_settings
 from nolabel.methods.quadmix.image_training import train_images
+from nolabel.methods.quadmix.mixing_config import DIRECTIONS
+from nolabel.methods.quadmix.settings import ImageConfig
 from nolabel.methods.quadmix.video_opening import load_video_settings
 from nolabel.methods.quadmix.video_training import train_video
-
-DIRECTIONS = ("source_to_source", "source_to_target", "target_to_source", "target_to_target")
+from nolabel.structures.files import write_json
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Kind:
         ablations: more of them.
         train: trains a row, or goes on, and leaves a run folder with its scores in its result.
         measures: names of these scores; the table of the first is ``table.md``, others have their names.
+        score: reads such a score from a run folder; None if the run is not finished.
     """
 
     layouts: tuple[str, str]
@@ -88,6 +92,7 @@ class Kind:
     ablations: tuple[Row, ...]
     train: Callable[[Run], None]
     measures: tuple[str, ...] = ("miou",)
+    score: Callable[[Path, str], float | None] = score_of
 
 
 def folder_of(worlds: Worlds, row: str) -> Path:
@@ -128,6 +133,26 @@ def train_image_row(run: Run) -> None:
         real = DataPart(root=worlds.target, dataset="cityscapes", split="train")
         config = config.model_copy(update={"source": (real,)})
     train_images(config, run.out, device="cpu", progress=False)
+    _score_teacher(run.out, config)
+
+
+TEACHER = "teacher_miou"
+
+
+def _score_teacher(out: Path, config: ImageConfig) -> None:
+    """Score the teacher as well: its normalisations have seen nothing but target images."""
+    network, scores = out / TEACHER_FILE, out / "teacher.json"
+    if network.exists() and not scores.exists():
+        model = load_model(network)
+        write_json(scores, NetworkScorer(open_validation(config.validation, config.space))(model))
+
+
+def image_score(run: Path, measure: str) -> float | None:
+    """Return a score of a run; what has no teacher counts with its only network."""
+    scores = run / "teacher.json"
+    if measure == TEACHER and scores.exists():
+        return float(json.loads(scores.read_text())["miou"])
+    return score_of(run)
 
 
 IMAGE = Kind(
@@ -145,6 +170,8 @@ IMAGE = Kind(
     ),
     ablations=tuple(without(direction) for direction in DIRECTIONS),
     train=train_image_row,
+    measures=("miou", TEACHER),
+    score=image_score,
 )
 
 
@@ -270,7 +297,7 @@ def main() -> None:
         run_jobs(jobs, arguments.processes)
     shown = [row.name for row in rows if row.shown]
     for measure in kind.measures:
-        by_seed = [{name: score_of(folder_of(worlds, name), measure) for name in shown} for worlds in seeds]
+        by_seed = [{name: kind.score(folder_of(worlds, name), measure) for name in shown} for worlds in seeds]
         print(write_scores(arguments.out, by_seed, measure))
     print(f"results: {arguments.out / 'results.json'}; one page for each training: seed_*/*/report.html")
 
