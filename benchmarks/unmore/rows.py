@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchmarks.unmore import mask_rows, network_rows
+from benchmarks.unmore import discovery_rows, mask_rows, network_rows
 
-ROWS = {row.name: row for row in (*mask_rows.ROWS, *network_rows.ROWS)}
+ROWS = {row.name: row for row in (*mask_rows.ROWS, *network_rows.ROWS, *discovery_rows.ROWS)}
