@@ -22,6 +22,11 @@ def doctor(
     dataset: Annotated[
         str | None, typer.Option(help="Layout of a labelled data set, where it is not recognised (gta5).")
     ] = None,
+    clips: Annotated[
+        bool,
+        typer.Option("--clips", help="Check labelled images as video, too: frames before each other, flow."),
+    ] = False,
+    flow: Annotated[Path | None, typer.Option(help="Folder of flow files of the clips.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="Files of each kind to decode; 0 decodes all.")] = 200,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -31,7 +36,14 @@ def doctor(
     from nolabel.data import doctor as check
 
     report = check(
-        path, space=space, calibration=calibration, split=split, dataset=dataset, sample=sample or None
+        path,
+        space=space,
+        calibration=calibration,
+        split=split,
+        dataset=dataset,
+        clips=clips,
+        flow=flow,
+        sample=sample or None,
     )
     typer.echo(json_module.dumps(report.to_dict(), indent=2) if json else report.text())
     if not report.ok:

@@ -32,6 +32,12 @@ _REMEDIES = {
     "images without content": "they are black or of one colour: no label can be made; take them out or re-export them",
     "gaps in frame numbers": "nothing, if intended: no pair is made across a gap",
     "clips without a pair": "a clip needs two consecutive frames",
+    "frames without the one before": "a sample needs the frame before it: unpack the whole sequences",
+    "frames at the beginning of a clip": "nothing: a sample begins with the second frame",
+    "frames without label map": "unpack the label maps of the sequences",
+    "key frames without label map": "only mixing needs them: get their labels, too, or set mixing=null",
+    "missing flow files": "estimate flow for this data set, or let it be estimated while training",
+    "flow of another shape": "flow belongs to frames of another shape; estimate it anew",
     "label maps without image": "add the images, or take the maps away",
     "images without label map": "nothing, if intended: they are left out",
     "labels of another size": "an image and its label map must have one size",
@@ -39,7 +45,15 @@ _REMEDIES = {
     "void as one more class": "nothing, if intended: this id is read as void",
     "empty label maps": "every pixel is void; check the label space",
 }
-_NOTES = frozenset({"gaps in frame numbers", "images without label map", "void as one more class"})
+_NOTES = frozenset(
+    {
+        "gaps in frame numbers",
+        "images without label map",
+        "void as one more class",
+        "frames at the beginning of a clip",
+        "key frames without label map",
+    }
+)
 CANNOT_OPEN = "cannot be opened"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE
+from nolabel.data.doctor_clips import check_clips
 from nolabel.data.doctor_report import CANNOT_OPEN, DoctorReport, Finding, Findings, Request
 from nolabel.data.doctor_stereo import check_cityscapes_video, check_kitti_raw, check_stereo_folder
 from nolabel.data.files import examples, list_images, natural_key
@@ -22,6 +23,7 @@ from nolabel.data.labelled_opening import find_labelled
 from nolabel.data.opening import Layout, find_layout, open_images
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled, find_coco
 from nolabel.data.video import VideoFrames
+from nolabel.data.video_layouts import VIDEO_LAYOUTS, find_video_layout
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import VOID, LabelSpace
 
@@ -35,6 +37,8 @@ def doctor(
     calibration: str | Path | None = None,
     split: str | None = None,
     dataset: str | None = None,
+    clips: bool = False,
+    flow: str | Path | None = None,
     sample: int | None = 200,
 ) -> DoctorReport:
     """Check data of any known layout.
@@ -45,6 +49,9 @@ def doctor(
         calibration: calibration file of a stereo folder without calibration.yaml.
         split: of a data set with splits; by default the first one that is there.
         dataset: the layout of a labelled data set that cannot be told by looking (``gta5``).
+        clips: check images of one camera as video, too: frames before each other, flow files. VIPER, SYNTHIA-Seq and
+            Cityscapes' left sequences alone are always checked so.
+        flow: folder of flow files of the clips; by default ``flow/<split>`` in the data set, where there is one.
         sample: how many files of each kind are decoded, evenly spread; None decodes all. Names are always all checked.
 
     Returns:
@@ -56,8 +63,14 @@ def doctor(
     facts: dict[str, Any] = {}
     try:
         request = Request(path, space, calibration, split, sample, findings, facts)
+        video = _video_layout(path, dataset, clips or flow is not None)
         official = dataset or _official(path)
-        if official is not None:
+        if video is not None:
+            layout = video
+            check_clips(
+                request, video, split or _video_split(path, video), None if flow is None else Path(flow)
+            )
+        elif official is not None:
             layout = official
             _check_official(request, official)
         else:
@@ -66,6 +79,27 @@ def doctor(
     except DataError as error:
         findings.add(CANNOT_OPEN, error.message, remedy=error.hint)
     return DoctorReport(path, layout, facts, findings.sorted())
+
+
+def _video_layout(path: Path, dataset: str | None, wanted: bool) -> str | None:
+    """The video layout to check, where frames belong to clips."""
+    if dataset in VIDEO_LAYOUTS and (wanted or dataset not in ("camvid", "folder")):
+        return dataset
+    if dataset is not None:
+        return None
+    try:
+        name = find_video_layout(path)
+    except DataError:
+        return None
+    alone = name == "cityscapes_seq" and not (path / "rightImg8bit_sequence").is_dir()
+    return name if wanted or alone or name in ("viper", "synthia_seq") else None
+
+
+def _video_split(path: Path, name: str) -> str:
+    """The first part that is there."""
+    folder = {"cityscapes_seq": path / "leftImg8bit_sequence", "camvid": path / "images"}.get(name, path)
+    there = {place.name for place in folder.iterdir() if place.is_dir()}
+    return next((split for split in ("train", "val", "test") if split in there), "train")
 
 
 def _official(path: Path) -> str | None:

@@ -24,7 +24,7 @@ from nolabel.structures.flow_tenths import TENTHS, encode_tenths, tenths
 if TYPE_CHECKING:
     from nolabel.data.video_clips import VideoClips
 
-__all__ = ["EstimatedFlow", "FlowFiles", "FlowSource", "NoFlow", "fill_cache"]
+__all__ = ["EstimatedFlow", "FlowFiles", "FlowSource", "NoFlow", "fill_cache", "missing_flow"]
 
 ENDINGS = (TENTHS, ".npy", ".flo", ".png")
 
@@ -39,6 +39,15 @@ class FlowSource(Protocol):
     def read(self, current: VideoFrame, reference: VideoFrame, clips: VideoClips) -> Tensor:
         """Return the flow (2, h, w) from one frame to another."""
         ...
+
+
+def missing_flow(
+    folder: Path, pairs: Sequence[tuple[VideoFrame, VideoFrame]], layout: VideoLayout
+) -> list[str]:
+    """Return the stems of the flow files of pairs of frames that a folder lacks, sorted."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    stems = {layout.flow_name(*pair) for pair in pairs}
+    return sorted(stem for stem in stems if not any(stem + ending in there for ending in ENDINGS))
 
 
 class FlowFiles:
@@ -57,12 +66,11 @@ class FlowFiles:
 
     def check(self, pairs: Sequence[tuple[VideoFrame, VideoFrame]], layout: VideoLayout) -> None:
         """Raise DataError where a pair has no file."""
-        there = {path.name for path in self.folder.iterdir()}
-        stems = {layout.flow_name(*pair) for pair in pairs}
-        missing = sorted(s for s in stems if not any(s + ending in there for ending in ENDINGS))
+        missing = missing_flow(self.folder, pairs, layout)
         if missing:
+            count = len({layout.flow_name(*pair) for pair in pairs})
             raise DataError(
-                f"{self.folder} lacks {len(missing)} of {len(stems)} flow files: "
+                f"{self.folder} lacks {len(missing)} of {count} flow files: "
                 f"{examples(stem + TENTHS for stem in missing)}",
                 hint="estimate flow for this data set and interval, or let it be estimated while training",
             )

@@ -23,6 +23,8 @@ from nolabel.data.labelled import IdMap, LabelledLayout, LabelledRecord
 from nolabel.errors import DataError
 
 __all__ = [
+    "ANNOTATED_EVERY",
+    "CAMVID_SEQUENCES",
     "VIDEO_LAYOUTS",
     "VIDEO_STILLS",
     "VideoFrame",
