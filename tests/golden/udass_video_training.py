@@ -36,9 +36,13 @@ IMAGES, FLOW, RATE = 1e-4, 1e-5, 1e-12
 CONFIDENCE = 1e-4
 FIRST, LATER = 1e-3, 1e-2  # losses of the first iteration and of those after a step
 GRADIENT, STATISTICS, STEP = 1e-2, 1e-3, 1e-2
-# Training mode amplifies: one unit in the last place of the input moves the sum of conv1's gradient by 3 %. What was
-# updated by such gradients has gradients and steps that differ by up to 7 %; the README's 1e-2 holds for the first update.
-AFTER_A_STEP = 1e-1
+# These networks are chaotic: after one step the README's 1e-2 does not even bind a network to itself. With every weight of
+# the student one unit in the last place off before iteration 1, or all in float64, iteration 1 agrees with our own as
+# closely as the recording does (scores 5e-4, losses 2e-5), but iteration 2 differs from our own by up to 23 % of the largest score,
+# 10 % in the length of a gradient, 9 % in that of a step, and by whole class vectors (a class falls below 5 pixels), their
+# loss by 37 %. From the recording we differ by 13 %, 6 % and 3 %, and by 0.7 %. The other losses keep the README's limit.
+AFTER_A_STEP = 1e-1  # gradients and steps
+SCORES_AFTER_A_STEP, VECTORS_AFTER_A_STEP = 3e-1, 5e-1  # the latter: their loss
 TEACHER_HEADS = 0.12  # "all layer5.* and layer6.* tensors times 0.12"
 POWER = 0.9  # specification 5.1
 
@@ -265,11 +269,12 @@ def test_training_iterations(folder: Path) -> None:
             )
         check_labels(result, made)
         check_mixing(result, made, QuadMix(case.config))
-        for name, (which, stride) in SCORES.items() if first else ():  # the README bounds losses alone later
+        for name, (which, stride) in SCORES.items():
             scores = result.scores[which].main[..., ::stride, ::stride]
-            relative(scores, made[name], tolerance, name)
+            relative(scores, made[name], tolerance if first else SCORES_AFTER_A_STEP, name)
         for name, key in LOSSES.items():
-            np.testing.assert_allclose(result.losses[key].item(), made[name], rtol=tolerance, err_msg=name)
+            limit = VECTORS_AFTER_A_STEP if key == "class_vectors" and not first else tolerance
+            np.testing.assert_allclose(result.losses[key].item(), made[name], rtol=limit, err_msg=name)
         np.testing.assert_allclose(result.loss.item(), made["loss"], rtol=tolerance)
         for name, key in VECTORS.items() if first else ():
             relative(result.vectors[key], made[name], tolerance, name)
