@@ -38,9 +38,9 @@ FIRST, LATER = 1e-3, 1e-2  # losses of the first iteration and of those after a 
 GRADIENT, STATISTICS, STEP = 1e-2, 1e-3, 1e-2
 # These networks are chaotic: after one step the README's 1e-2 does not even bind a network to itself. With every weight of
 # the student one unit in the last place off before iteration 1, or all in float64, iteration 1 agrees with our own as
-# closely as the recording does (scores 5e-4, losses 2e-5), but iteration 2 differs from our own by up to 23 % of the largest score,
-# 10 % in the length of a gradient, 9 % in that of a step, and by whole class vectors (a class falls below 5 pixels), their
-# loss by 37 %. From the recording we differ by 13 %, 6 % and 3 %, and by 0.7 %. The other losses keep the README's limit.
+# closely as the recording does (scores 5e-4, losses 2e-5), but iteration 2 differs from our own by up to 23 % of the
+# largest score, 10 % in the length of a gradient, 9 % in that of a step, and by whole class vectors (a class falls below
+# 5 pixels), their loss by 37 %. From the recording we differ by 13 %, 6 %, 3 % and 0.7 %. Other losses keep the README's.
 AFTER_A_STEP = 1e-1  # gradients and steps
 SCORES_AFTER_A_STEP, VECTORS_AFTER_A_STEP = 3e-1, 5e-1  # the latter: their loss
 TEACHER_HEADS = 0.12  # "all layer5.* and layer6.* tensors times 0.12"
