@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.unmore_coco_star import coco_star
 from nolabel.cli.unmore_detector import evaluate, predict, train_detector
 from nolabel.cli.unmore_discover import discover, prepare, score
 from nolabel.cli.unmore_networks import train_existence, train_objectness
@@ -26,3 +27,4 @@ app.command()(prepare)
 app.command("train-detector")(train_detector)
 app.command()(evaluate)
 app.command()(predict)
+app.command("coco-star")(coco_star)
