@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.unmore import discovery_rows, mask_rows, network_rows
+from benchmarks.unmore import detector_rows, discovery_rows, mask_rows, network_rows
 
-ROWS = {row.name: row for row in (*mask_rows.ROWS, *network_rows.ROWS, *discovery_rows.ROWS)}
+PARTS = (mask_rows, network_rows, discovery_rows, detector_rows)
+ROWS = {row.name: row for part in PARTS for row in part.ROWS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from nolabel.weights import find_weights, load_checkpoint
 
 if TYPE_CHECKING:
     from nolabel.methods.cups.validate import ValidationResult
+    from nolabel.methods.unmore.evaluate import DetectionResult
 
 __all__ = [
     "DetectionPipeline",
@@ -151,7 +153,7 @@ def evaluate(
     visualize: int | None = 0,
     progress: bool = True,
     **settings: Any,
-) -> ValidationResult | SegmentationResult:
+) -> ValidationResult | SegmentationResult | DetectionResult:
     """Score a model, or a folder of predictions or pseudo-labels, on labelled images.
 
     Args:
@@ -163,13 +165,15 @@ def evaluate(
         out: folder for ``results.json``, tables and pictures; nothing is written without it.
         visualize: write overlays of so many images (``None``: all).
         progress: show progress.
-        settings: panoptic: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
+        settings: objects: keywords of :func:`nolabel.methods.unmore.evaluate.evaluate` (``dataset="coco_star"``, ``masks``);
+            panoptic: fields of :class:`~nolabel.methods.cups.validation_config.ValidationConfig`, nested ones as
             dictionaries (``space="cityscapes_7", tta={"enabled": True}``); semantic: fields of
             :class:`~nolabel.api.evaluate_segmentation.EvaluationConfig`; video: arguments of
             :func:`~nolabel.api.evaluate_video.evaluate_video`.
 
     Returns:
-        ``result.scores.pq`` or ``result.scores.miou`` and so on in 0..1; ``print(result.table())``.
+        ``result.scores.pq`` or ``result.scores.miou`` and so on in 0..1, ``result.scores["bbox"]["AP50"]`` in percent;
+        ``print(result.table())``.
 
     Raises:
         ConfigError: settings that do not fit, or a panoptic score of a semantic model.
@@ -178,6 +182,12 @@ def evaluate(
         >>> nolabel.evaluate(nolabel.load("cups"), "world/", space="cityscapes_19").scores.pq
     """
     folder = None if out is None else Path(out)
+    if isinstance(predictor, DetectionPipeline):
+        from nolabel.methods.unmore.evaluate import evaluate as score_objects
+
+        # Without a threshold, as the protocol wants it, whatever the pipeline shows.
+        detector = replace(predictor.model, confidence_threshold=0.0)
+        return score_objects(detector, Path(data), out=folder, progress=progress, **settings)
     if isinstance(predictor, SegmentationPipeline) or task == "semantic":
         if task == "panoptic" or isinstance(predictor, PanopticPipeline):
             raise ConfigError(f"this model gives no {task} labels", hint="leave `task` out")

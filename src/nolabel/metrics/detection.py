@@ -225,7 +225,7 @@ def _summary(curves: Sequence[tuple[Floats, Floats]]) -> dict[str, float]:
         return float("nan") if defined.size == 0 else 100 * float(defined.mean())
 
     precision, recall = ([curve[part] for curve in curves] for part in (0, 1))
-    levels = {"AP": slice(None), "AP50": [0], "AP75": [5]}
+    levels = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     scores = {name: mean([p[0, -1, level] for p in precision]) for name, level in levels.items()}
     scores |= {f"AP{name}": mean([p[area, -1] for p in precision]) for area, name in enumerate("sml", 1)}
     scores |= {f"AR{most}": mean([r[0, column] for r in recall]) for column, most in enumerate(MOST)}

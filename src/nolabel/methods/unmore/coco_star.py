@@ -51,7 +51,7 @@ def masks_for_boxes(drawn: Json, source: BoxMasks) -> dict[str, Any]:
     rows: dict[Any, list[Json]] = {image["id"]: [] for image in drawn["images"]}
     for row in drawn["annotations"]:
         rows[row["image_id"]].append(row)
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image in drawn["images"]:
         boxes = rows[image["id"]]
         masks = source(image, boxes) if boxes else []

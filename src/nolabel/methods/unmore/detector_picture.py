@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nolabel.methods.unmore.detector_sample import DetectorSample
@@ -24,7 +25,7 @@ def draw_training_picture(path: Path, sample: DetectorSample, found: InstancePre
     """Write image, labels and predictions of a training image as one PNG."""
     picture = sample.picture().cpu()
     masks = found.masks()[found.scores >= LEAST_SCORE].cpu()
-    columns = [
+    columns: list[ArrayLike | Tensor] = [
         picture,
         instance_overlay(picture, _id_map(sample.masks.cpu())),
         instance_overlay(picture, _id_map(masks)),
