@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def votecut(
     from nolabel.methods.unmore.pseudo_masks import make_pseudo_masks
     from nolabel.methods.unmore.votecut_settings import PseudoMaskConfig, named_features
 
-    values = {} if method is None else {"method": method}
+    values: dict[str, Any] = {} if method is None else {"method": method}
     if features or feature_weights:
         values["features"] = named_features(features or [], feature_weights or [])
     config = load_config(PseudoMaskConfig, recipe, settings, section="votecut", **values)

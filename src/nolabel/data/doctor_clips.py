@@ -73,7 +73,8 @@ def _check_neighbours(
 
 def _check_sizes(request: Request, frames: list[VideoFrame]) -> dict[str, tuple[int, int]]:
     """Decode some frames; return the size of each."""
-    sizes, of_clip = {}, defaultdict(set)
+    sizes: dict[str, tuple[int, int]] = {}
+    of_clip: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
     for frame in request.some(frames):
         size = request.size(frame.image)
         if size is None:

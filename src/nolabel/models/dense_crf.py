@@ -120,7 +120,7 @@ def _filters(
     bilateral_srgb: float,
     bilateral_strength: float,
 ) -> tuple[NormalisedFilter, NormalisedFilter]:
-    positions = _pixel_positions(*image.shape[-2:], image.device)
+    positions = _pixel_positions(image.shape[-2], image.shape[-1], image.device)
     # Blue first: the order of the colour axes decides which lattice is built.
     colours = image.flip(0).reshape(3, -1).T.float()
     bilateral = torch.cat([positions / bilateral_sxy, colours / bilateral_srgb], dim=1)

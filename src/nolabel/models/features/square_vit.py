@@ -6,9 +6,10 @@ DINO gives the keys of its last block, whose cosines separate objects best; DINO
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,7 +64,8 @@ class SquareVit(FeatureExtractor):
             *earlier, last = vit.blocks
             for block in earlier:
                 tokens = block(tokens)
-            tokens = last.attn.qkv(last.norm1(tokens)).chunk(3, dim=-1)[1]
+            attending = cast(Block, last)
+            tokens = attending.attn.qkv(attending.norm1(tokens)).chunk(3, dim=-1)[1]
         else:
             tokens = vit.forward_features(self.normalise(images))
         grid = tokens[:, 1:].transpose(1, 2)
