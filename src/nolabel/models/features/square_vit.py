@@ -6,10 +6,10 @@ DINO gives the keys of its last block, whose cosines separate objects best; DINO
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,7 +64,7 @@ class SquareVit(FeatureExtractor):
             *earlier, last = vit.blocks
             for block in earlier:
                 tokens = block(tokens)
-            attending = cast(Block, last)
+            attending: Any = last
             tokens = attending.attn.qkv(attending.norm1(tokens)).chunk(3, dim=-1)[1]
         else:
             tokens = vit.forward_features(self.normalise(images))
