@@ -14,6 +14,7 @@ from nolabel.geometry.flow import (
     resize_flow,
     scene_flow,
 )
+from nolabel.geometry.normalised import normalised_intrinsics, pixel_intrinsics, project_normalised
 from nolabel.geometry.rays import camera_rays, depth_from_distance, distance_from_depth
 from nolabel.geometry.rigid import (
     compose,
@@ -44,7 +45,10 @@ __all__ = [
     "forward_backward_visible",
     "from_rotation_translation",
     "invert",
+    "normalised_intrinsics",
     "pixel_grid",
+    "pixel_intrinsics",
+    "project_normalised",
     "resize_flow",
     "sample",
     "scene_flow",
