@@ -33,7 +33,7 @@ def normalised_intrinsics(matrix: Tensor, height: int, width: int, first_centre:
 def pixel_intrinsics(matrix: Tensor, height: int, width: int, first_centre: float = 0.0) -> Tensor:
     """The inverse of :func:`normalised_intrinsics`: matrices (..., 3, 3) in pixels of an image of this size."""
     scale = _image_to_normalised(matrix, height, width, first_centre)
-    scale_back = torch.diag((1 / scale.diagonal()))
+    scale_back = torch.diag(1 / scale.diagonal())
     scale_back[:2, 2] = -scale[:2, 2] / scale.diagonal()[:2]
     return scale_back @ full_precision(matrix)
 
