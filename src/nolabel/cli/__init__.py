@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nolabel.cli import cotrain, cups, labels, prepare, quadmix, unmore
+from nolabel.cli import cotrain, cups, labels, prepare, quadmix, scenedino, unmore
 from nolabel.cli.data import datasets, doctor, export
 from nolabel.cli.demo import demo
 from nolabel.cli.weights import convert
@@ -40,6 +40,7 @@ app.add_typer(cups.app, name="cups")
 app.add_typer(cotrain.app, name="cotrain")
 app.add_typer(quadmix.app, name="quadmix")
 app.add_typer(unmore.app, name="unmore")
+app.add_typer(scenedino.app, name="scenedino")
 
 
 @app.callback(invoke_without_command=True)

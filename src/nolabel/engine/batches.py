@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -112,7 +113,7 @@ def make_loader(
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Move the tensors in dictionaries, lists and tuples; anything else stays as it is."""
+    """Move the tensors in dictionaries, lists, tuples and dataclasses; anything else stays as it is."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
@@ -121,4 +122,7 @@ def to_device(value: Any, device: torch.device) -> Any:
         return type(value)(*(to_device(item, device) for item in value))
     if isinstance(value, list | tuple):
         return type(value)(to_device(item, device) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **to_device(fields, device))
     return value

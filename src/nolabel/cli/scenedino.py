@@ -1,0 +1,11 @@
+"""``nolabel scenedino``: one command for each stage; each has a module of its own."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Posed video of several cameras to 3D scenes from one image (SceneDINO): a field of density and features is "
+    "learnt from the views of each other, then split into semantic classes, all without labels.",
+)
