@@ -8,6 +8,7 @@ from nolabel.cli.unmore_coco_star import coco_star
 from nolabel.cli.unmore_detector import evaluate, predict, train_detector
 from nolabel.cli.unmore_discover import discover, prepare, score
 from nolabel.cli.unmore_networks import train_existence, train_objectness
+from nolabel.cli.unmore_run import run
 from nolabel.cli.unmore_votecut import masks, votecut
 
 app = typer.Typer(
@@ -15,8 +16,9 @@ app = typer.Typer(
     help="Unlabelled photographs to an object detector (unMORE). The stages in order: first masks from "
     "self-supervised features (votecut), networks that learn from them what an object is (train-objectness, "
     "train-existence), all objects of scenes (discover), a detector that learns from these (train-detector). "
-    "Objects have no classes. All stages hand on COCO files, so each may be replaced by your own.",
+    "Objects have no classes. `run` does all of it. All stages hand on COCO files, so each may be replaced by your own.",
 )
+app.command()(run)
 app.command()(votecut)
 app.command()(masks)
 app.command("train-objectness")(train_objectness)

@@ -13,7 +13,7 @@ def world(
     layout: str = typer.Option(
         "cityscapes",
         help="stereo video: cityscapes, folder (left/ right/ calibration.yaml); images: gta5, coco "
-        "(masks of things); "
+        "(masks of things), photographs (of one thing each); "
         "video of one camera: viper, synthia_seq, cityscapes_seq",
     ),
     style: str = typer.Option("real", help="real (camera-like) or synthetic (clean, rendered-looking)"),

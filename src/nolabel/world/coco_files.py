@@ -17,7 +17,7 @@ from nolabel.world.render import WorldFrame
 if TYPE_CHECKING:
     from nolabel.world.writers import WorldSettings
 
-__all__ = ["coco_files", "join_coco"]
+__all__ = ["PARTS", "annotations_of", "coco_files", "join_coco"]
 
 PARTS = ".annotations"
 """Folder of the annotations of each image; clips are written independently of each other, the JSON at the end."""
@@ -29,7 +29,7 @@ def coco_files(
     """Image i of all, from 1, and what is annotated in it."""
     number = scene * s.frames + index + 1
     yield f"images/{number:06d}.png", lambda: image_png(frame())
-    yield f"{PARTS}/{number:06d}.json", lambda: encode_json(_part(number, frame()))
+    yield f"{PARTS}/{number:06d}.json", lambda: encode_json(annotations_of(number, frame()))
 
 
 def join_coco(out: Path) -> Path:
@@ -46,7 +46,8 @@ def join_coco(out: Path) -> Path:
     )
 
 
-def _part(number: int, frame: WorldFrame) -> dict[str, Any]:
+def annotations_of(number: int, frame: WorldFrame) -> dict[str, Any]:
+    """What COCO's file says of one image: its record, and a row for each thing in it."""
     panoptic = PanopticMap(frame.semantic.cpu(), frame.instance.cpu(), CITYSCAPES_19)
     rows = object_annotations(panoptic.instances(), number)
     for row in rows:

@@ -26,13 +26,16 @@ from nolabel.structures import Flow
 from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
 from nolabel.world.coco_files import coco_files, join_coco
 from nolabel.world.encoding import image_png
+from nolabel.world.photographs import photograph_files
 from nolabel.world.render import Renderer, Rig, WorldFrame
 from nolabel.world.scenes import generate_scene
 from nolabel.world.styles import get_style
 from nolabel.world.truth import exact_flow
 from nolabel.world.video_files import VIDEO_FILES
 
-Layout = Literal["cityscapes", "folder", "gta5", "coco", "viper", "synthia_seq", "cityscapes_seq"]
+Layout = Literal[
+    "cityscapes", "folder", "gta5", "coco", "photographs", "viper", "synthia_seq", "cityscapes_seq"
+]
 OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 
 
@@ -40,14 +43,14 @@ OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
 class WorldSettings:
     """What is rendered and which files are written.
 
-    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `coco`
-    (single images and the masks of their things), `viper`, `synthia_seq` or
+    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `coco` (single images and the masks
+    of their things), `photographs` (the same, each a window around one thing), `viper`, `synthia_seq` or
     `cityscapes_seq` (video of one camera: all frames labelled, or frame 19 of each clip); style: see `STYLES`;
     scenes: number of clips;
     frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
-    annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`
-    and `coco` label all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow, visibility,
-    semantics, instances and poses; motion: exact flow and disparity as files that `nolabel.data.motion_files` reads,
+    annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`,
+    `coco` and `photographs` label all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow,
+    visibility, semantics, instances and poses; motion: exact flow and disparity, as `nolabel.data.motion_files` reads it,
     under motion/ (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
     `nolabel.data.FlowFiles` reads it, under flow/.
     """
@@ -249,6 +252,12 @@ def _coco_files(
     yield from coco_files(s, scene, index, eyes[0])
 
 
+def _photograph_files(
+    s: WorldSettings, renderer: Renderer, scene: int, index: int, eyes: _Eyes, following: _Eyes | None
+) -> Iterator[_File]:
+    yield from photograph_files(s, scene, index, eyes[0])
+
+
 _Eyes = tuple[Callable[[], WorldFrame], Callable[[], WorldFrame]]
 _File = tuple[str, Callable[[], bytes]]
 _LAYOUTS = {
@@ -256,6 +265,7 @@ _LAYOUTS = {
     "folder": _folder_files,
     "gta5": _gta5_files,
     "coco": _coco_files,
+    "photographs": _photograph_files,
 }
 
 
@@ -353,7 +363,7 @@ def write_world(
     else:
         with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
             written = sum(_watch(pool.imap_unordered(_worker, jobs), len(jobs), progress))
-    if settings.layout == "coco":
+    if settings.layout in ("coco", "photographs"):
         join_coco(out)
     return written
 

@@ -145,8 +145,8 @@ def test_nothing_exists():
 
 
 def test_split_levels():
-    """Three in a row: one level parts the row once, two levels part what is left."""
-    row = painted_scene(96, 288, [(50, 48, 40, 40), (144, 48, 40, 40), (238, 48, 40, 40)])
+    """Three in a row that hide each other: one level parts the row once, two levels part what is left."""
+    row = painted_scene(96, 288, [(50, 48, 60, 44), (144, 48, 60, 44), (238, 48, 60, 44)])
     eyes = Eyes(Scenes([row], "cpu"), look, exists, ReasoningSettings())
     whole = Boxes(torch.tensor([[0.0, 0.0, 288.0, 96.0]]).double(), torch.zeros(1, dtype=torch.long))
     found = reason_about_centres(whole, eyes, ReasoningSettings(components=False))

@@ -32,6 +32,7 @@ from nolabel.data.label_files import read_channels
 from nolabel.data.void_labels import void_as_255, void_as_label
 from nolabel.engine.segmentor_file import load_model
 from nolabel.engine.side_by_side import side_by_side
+from nolabel.engine.stage_folder import stage_folder
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining import exchange
 from nolabel.methods.cotraining.exchange import fuse_labels, rank_for_partner, share
@@ -56,7 +57,6 @@ from nolabel.methods.cotraining.self_training import (
     train_cycle,
 )
 from nolabel.methods.cotraining.settings import CoTrainingConfig, MixedTrainingConfig, PseudoLabelConfig
-from nolabel.methods.cotraining.stage import stage_folder
 from nolabel.structures.files import write_bytes, write_json, write_png
 
 __all__ = ["BRANCHES", "co_train"]

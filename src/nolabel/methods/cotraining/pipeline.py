@@ -30,6 +30,7 @@ from nolabel.engine.progress import Progress
 from nolabel.engine.segmentation_inference import InferenceSize
 from nolabel.engine.segmentor_file import load_model
 from nolabel.engine.side_by_side import side_by_side
+from nolabel.engine.stage_folder import stage_folder
 from nolabel.methods.cotraining.co_training import BRANCHES, co_train
 from nolabel.methods.cotraining.final_stage import make_final_labels
 from nolabel.methods.cotraining.label import read_label_set
@@ -44,7 +45,6 @@ from nolabel.methods.cotraining.settings import (
     TrainingConfig,
     TranslationConfig,
 )
-from nolabel.methods.cotraining.stage import stage_folder
 from nolabel.methods.cotraining.training import Score, SourceData, train_network
 from nolabel.methods.cotraining.translate import target_colours, translate_source
 from nolabel.weights import file_hash

@@ -27,6 +27,7 @@ from nolabel.data.files import read_json
 from nolabel.engine.devices import pick_device
 from nolabel.engine.seeding import seed_of
 from nolabel.engine.segmentor_file import load_model
+from nolabel.engine.stage_folder import stage_folder
 from nolabel.errors import ConfigError
 from nolabel.methods.cotraining.label import LabelSet, make_label_set
 from nolabel.methods.cotraining.selection import (
@@ -40,7 +41,6 @@ from nolabel.methods.cotraining.selection import (
     write_selection,
 )
 from nolabel.methods.cotraining.settings import MixedTrainingConfig, PseudoLabelConfig, SelfTrainingConfig
-from nolabel.methods.cotraining.stage import stage_folder
 from nolabel.methods.cotraining.thresholds import next_portion
 from nolabel.methods.cotraining.training import Score, SourceData, train_network
 from nolabel.structures.files import write_json
