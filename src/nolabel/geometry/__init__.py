@@ -5,6 +5,13 @@ float64: half-precision inputs are brought up.
 """
 
 from nolabel.geometry.cameras import FisheyeCamera, PinholeCamera
+from nolabel.geometry.fisheye import (
+    fisheye_grid,
+    normalised_fisheye,
+    pixel_fisheye,
+    project_fisheye_normalised,
+    sample_fisheye,
+)
 from nolabel.geometry.flow import (
     depth_from_disparity,
     disparity_as_flow,
@@ -25,7 +32,7 @@ from nolabel.geometry.rigid import (
     se3_log,
     transform,
 )
-from nolabel.geometry.voxels import VoxelGrid
+from nolabel.geometry.voxels import VoxelGrid, regular_points
 from nolabel.geometry.warp import backward_warp, pixel_grid, sample
 
 __all__ = [
@@ -40,17 +47,23 @@ __all__ = [
     "disparity_as_flow",
     "disparity_from_depth",
     "distance_from_depth",
+    "fisheye_grid",
     "fit_rigid",
     "flip_flow",
     "forward_backward_visible",
     "from_rotation_translation",
     "invert",
+    "normalised_fisheye",
     "normalised_intrinsics",
+    "pixel_fisheye",
     "pixel_grid",
     "pixel_intrinsics",
+    "project_fisheye_normalised",
     "project_normalised",
+    "regular_points",
     "resize_flow",
     "sample",
+    "sample_fisheye",
     "scene_flow",
     "se3_exp",
     "se3_log",

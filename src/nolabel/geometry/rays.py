@@ -52,4 +52,4 @@ def depth_from_distance(distance: Tensor, matrix: Tensor) -> Tensor:
 def _stretch(depth: Tensor, matrix: Tensor) -> Tensor:
     depth, matrix = common_precision(depth, matrix)
     _, directions = camera_rays(matrix, depth.shape[-2], depth.shape[-1], unit=False)
-    return directions.norm(dim=-1)
+    return directions.norm(dim=-1) / directions[..., 2]  # z is 1 unless the matrix is scaled as a whole

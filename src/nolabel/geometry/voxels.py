@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from nolabel.geometry._precision import full_precision
 
-__all__ = ["VoxelGrid"]
+__all__ = ["VoxelGrid", "regular_points"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,21 @@ class VoxelGrid:
         """How many of the points (..., 3) lie in each cell, (X, Y, Z) int64."""
         index, inside = self.flat_index_of(points)
         return torch.bincount(index[inside], minlength=self.num_voxels).reshape(self.shape)
+
+
+def regular_points(
+    start: Sequence[float], stop: Sequence[float], counts: Sequence[int], device: torch.device | str | None = None
+) -> Tensor:
+    """Points at equal steps along each axis, both ends included.
+
+    Args:
+        start: first coordinate of each axis; may lie above ``stop``.
+        stop: last coordinate of each axis.
+        counts: number of points along each axis.
+        device: where.
+
+    Returns:
+        (counts..., axes) float32, the last axis fastest.
+    """
+    axes = [torch.linspace(*ends, device=device) for ends in zip(start, stop, counts, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
