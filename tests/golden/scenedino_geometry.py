@@ -31,7 +31,10 @@ EDGES = 0.5  # the originals' pixel coordinates begin at the edge of the image
 
 def case(path):
     return [
-        {name: torch.from_numpy(np.asarray(values)) for name, values in load_npz(path / f"{part}.npz").items()}
+        {
+            name: torch.from_numpy(np.asarray(values))
+            for name, values in load_npz(path / f"{part}.npz").items()
+        }
         for part in ("input", "output")
     ]
 

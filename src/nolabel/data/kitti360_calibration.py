@@ -82,7 +82,9 @@ def read_kitti360_calibration(folder: str | Path, side_tilt: float = SIDE_TILT) 
     folder = Path(folder)
     perspective = _lines(folder / "perspective.txt")
     to_pose = _lines(folder / "calib_cam_to_pose.txt")
-    width, height = (round(value) for value in _numbers(perspective, "S_rect_00", 2, folder / "perspective.txt"))
+    width, height = (
+        round(value) for value in _numbers(perspective, "S_rect_00", 2, folder / "perspective.txt")
+    )
     projection = torch.tensor(
         _numbers(perspective, "P_rect_00", 12, folder / "perspective.txt"), dtype=torch.float64
     ).view(3, 4)
@@ -114,7 +116,12 @@ def read_kitti360_calibration(folder: str | Path, side_tilt: float = SIDE_TILT) 
 
 
 def lidar_depth(
-    points: Tensor, matrix: Tensor, lidar_to_camera: Tensor, size: tuple[int, int], *, reference_compat: bool = False
+    points: Tensor,
+    matrix: Tensor,
+    lidar_to_camera: Tensor,
+    size: tuple[int, int],
+    *,
+    reference_compat: bool = False,
 ) -> Tensor:
     """The depth map that LiDAR points give a camera.
 
@@ -172,7 +179,9 @@ def _read_mei(path: Path) -> Tensor:
         parameters = torch.tensor([float(value) for value in values], dtype=torch.float64)
         height, width = int(content["image_height"]), int(content["image_width"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is no MEI calibration: {type(error).__name__} {error}", hint=_FILES) from None
+        raise DataError(
+            f"{path} is no MEI calibration: {type(error).__name__} {error}", hint=_FILES
+        ) from None
     return normalised_fisheye(parameters, height, width, _FIRST_CENTRE)
 
 

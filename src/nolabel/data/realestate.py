@@ -142,11 +142,15 @@ class RealEstateViews(Dataset[PosedSample]):
         self.clips = {path.stem: read_camera_file(path) for path in sorted((self.root / split).glob("*.txt"))}
         if not self.clips:
             raise DataError(f"{self.root / split} holds no camera files", hint=_SOURCE)
-        self.places = [(clip, i) for clip, (times, _, _) in self.clips.items() for i in range(0, len(times), every)]
+        self.places = [
+            (clip, i) for clip, (times, _, _) in self.clips.items() for i in range(0, len(times), every)
+        ]
         wanted = {self._path(clip, k) for clip, i in self.places for k in self._frames(clip, i)}
         missing = sorted(path.relative_to(self.root) for path in wanted if not path.is_file())
         if missing:
-            raise DataError(f"{self.root}: {len(missing)} frames are missing: {examples(missing)}", hint=_SOURCE)
+            raise DataError(
+                f"{self.root}: {len(missing)} frames are missing: {examples(missing)}", hint=_SOURCE
+            )
 
     def _path(self, clip: str, index: int) -> Path:
         time = self.clips[clip][0][index]

@@ -77,7 +77,10 @@ class VoxelGrid:
 
 
 def regular_points(
-    start: Sequence[float], stop: Sequence[float], counts: Sequence[int], device: torch.device | str | None = None
+    start: Sequence[float],
+    stop: Sequence[float],
+    counts: Sequence[int],
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """Points at equal steps along each axis, both ends included.
 
