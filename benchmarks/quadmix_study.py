@@ -40,6 +40,7 @@ class Row:
         name: in the table, and of its folder.
         settings: what it changes against the recipe.
         start: the row whose network it goes on from.
+        teacher: the row whose network teaches it at first (video).
         supervised: it learns from the labels of the target instead of the source.
         shown: it is in the table.
     """
@@ -47,6 +48,7 @@ class Row:
     name: str
     settings: tuple[str, ...] = ()
     start: str | None = None
+    teacher: str | None = None
     supervised: bool = False
     shown: bool = True
 
@@ -103,7 +105,7 @@ def folder_of(worlds: Worlds, row: str) -> Path:
 # --- images --------------------------------------------------------------------------------------------------
 
 START = "source start"
-START_STEPS = 400
+START_STEPS = 1500
 SOURCE = ("adaptation=null", "mixing=null")
 
 
@@ -204,6 +206,10 @@ def train_video_row(run: Run) -> None:
             settings.append("temporal.start=0")
         if "mixing=null" not in row.settings:
             settings.append("mixing.start=1")
+        if row.teacher is not None:
+            weights = folder_of(worlds, row.teacher) / MODEL_FILE
+            settings.append(f"temporal.teacher={{name: {whole.network.name}, weights: {weights}}}")
+            settings.append("temporal.frozen_steps=null")
     config = load_video_settings(
         VIDEO_RECIPE,
         settings,
@@ -228,12 +234,13 @@ VIDEO = Kind(
         Row("source only", NO_TARGET, START),
         Row("TPS", ("mixing=null", "class_vectors=null"), START),
         Row("QuadMix", (), START),
-        Row("target supervised", NO_TARGET, supervised=True),
+        Row("target supervised", NO_TARGET, START, supervised=True),
     ),
     ablations=(
         *(without(direction) for direction in DIRECTIONS),
         Row("QuadMix without class vectors", ("class_vectors=null",), START),
         Row("class vectors without mixing", ("mixing=null",), START),
+        Row("QuadMix taught by TPS", (), START, teacher="TPS"),
     ),
     train=train_video_row,
     measures=("miou", "consistency"),
@@ -252,8 +259,17 @@ def chosen_rows(kind: Kind, names: Sequence[str] | None, ablations: bool) -> lis
         return rows
     known = {row.name: row for row in rows}
     wanted = {name: known[name] for name in names}
-    needed = {row.start for row in wanted.values()} - set(wanted)
-    return [row for row in rows if row.name in wanted or row.name in needed]
+    for row in reversed(rows):  # what others need stands before them
+        if row.name in wanted:
+            wanted |= {name: known[name] for name in (row.start, row.teacher) if name is not None}
+    return [row for row in rows if row.name in wanted]
+
+
+def waves(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows that need no other, then those that need these, then the rest."""
+    start = [row for row in rows if row.start is None]
+    taught = [row for row in rows if row.teacher is not None]
+    return [start, [row for row in rows if row not in start and row not in taught], taught]
 
 
 def run_of(worlds: Worlds, row: Row, settings: tuple[str, ...]) -> Run:
@@ -286,14 +302,8 @@ def main() -> None:
     for worlds in seeds:
         worlds.render(arguments.processes)
     settings = tuple(arguments.settings)
-    # What others go on from comes first: with several processes all of it is done before the rest begins.
-    for first in (True, False):
-        jobs = [
-            (kind.train, (run_of(worlds, row, settings),))
-            for worlds in seeds
-            for row in rows
-            if (row.start is None) == first
-        ]
+    for wave in waves(rows):
+        jobs = [(kind.train, (run_of(worlds, row, settings),)) for worlds in seeds for row in wave]
         run_jobs(jobs, arguments.processes)
     shown = [row.name for row in rows if row.shown]
     for measure in kind.measures:

@@ -79,7 +79,7 @@ def resolution_loss(
 
 def pixel_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the share of right pixels, 0 .. 1; void counts as wrong, as in mmsegmentation's log."""
-    return (logits.argmax(1) == labels).float().mean()
+    return (logits.max(1).indices == labels).float().mean()
 
 
 def entropy_loss(logits: Tensor) -> Tensor:
