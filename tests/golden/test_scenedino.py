@@ -2,4 +2,6 @@
 
 from golden.scenedino_data import *  # noqa: F403
 from golden.scenedino_geometry import *  # noqa: F403
+from golden.scenedino_network import *  # noqa: F403
+from golden.scenedino_rendering import *  # noqa: F403
 from golden.scenedino_scores import *  # noqa: F403

@@ -1,6 +1,7 @@
 """Networks that see whether a crop holds an object, and its boundary and centre (unMORE)."""
 
-from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead, enlarge_twice
+from nolabel.models.dpt import enlarge_twice
+from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead
 from nolabel.models.objectness.build import build_existence, build_objectness
 from nolabel.models.objectness.contract import (
     ExistenceModule,

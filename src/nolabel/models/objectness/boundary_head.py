@@ -15,15 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BoundaryForm", "BoundaryHead", "enlarge_twice"]
+from nolabel.models.dpt import enlarge_twice
+
+__all__ = ["BoundaryForm", "BoundaryHead"]
 
 BoundaryForm = Literal["tanh", "sine", "none", "relu"]
 """Last activation of a linear head, or ``relu``: ReLUs between the convolutions and no last activation."""
-
-
-def enlarge_twice(x: Tensor) -> Tensor:
-    """Double the sides of (N, C, H, W) bilinearly, corners on corners."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
 
 
 class BoundaryHead(nn.Module):

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead, enlarge_twice
+from nolabel.models import dpt
+from nolabel.models.dpt import Fusion, enlarge_twice
+from nolabel.models.objectness.boundary_head import BoundaryForm, BoundaryHead
 from nolabel.models.objectness.contract import ObjectnessModule
 from nolabel.models.pointwise import linear, use_fast_products
 
@@ -61,43 +63,6 @@ DPT_SIZES = {
 """By name: the published network, and two for the transformers of DINO and DINOv2 that are smaller than ViT-L."""
 
 
-class ResidualUnit(nn.Module):
-    """x + conv(relu(conv(relu(x))))."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape (N, C, H, W)."""
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
-
-
-class Fusion(nn.Module):
-    """Adds a finer map to what comes from below and refines the sum.
-
-    ``out`` and the enlargement before it belong to the block, but the caller applies them: a linear head takes its taps
-    before them.
-    """
-
-    def __init__(self, channels: int, *, has_skip: bool) -> None:
-        super().__init__()
-        self.skip = ResidualUnit(channels) if has_skip else None
-        self.refine = ResidualUnit(channels)
-        self.out = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        """Return the refined sum of two maps (N, C, H, W)."""
-        if self.skip is not None:
-            x = x + self.skip(skip)
-        return self.refine(x)
-
-    def enlarged(self, x: Tensor) -> Tensor:
-        """Finish the block: (N, C, 2 H, 2 W)."""
-        return self.out(enlarge_twice(x))
-
-
 class DptObjectness(ObjectnessModule):
     """Crops (N, 3, H, W) with sides that are multiples of two patches, RGB in [0, 1]; 128 x 128 in the paper.
 
@@ -119,23 +84,9 @@ class DptObjectness(ObjectnessModule):
         )
         self.vit.norm = nn.Identity()  # tokens are taken before it
         self.readouts = nn.ModuleList(nn.Linear(2 * width, width) for _ in config.taps)
-        self.reassemble = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, channels, 1), resampling)
-            for channels, resampling in zip(
-                config.reassembled,
-                (
-                    nn.ConvTranspose2d(config.reassembled[0], config.reassembled[0], 4, 4),
-                    nn.ConvTranspose2d(config.reassembled[1], config.reassembled[1], 2, 2),
-                    nn.Identity(),
-                    nn.Conv2d(config.reassembled[3], config.reassembled[3], 3, 2, 1),
-                ),
-                strict=True,
-            )
-        )
-        self.projections = nn.ModuleList(
-            nn.Conv2d(channels, features, 3, padding=1, bias=False) for channels in config.reassembled
-        )
-        self.fusions = nn.ModuleList(Fusion(features, has_skip=level < 3) for level in range(4))
+        self.reassemble = dpt.reassembling(width, config.reassembled)
+        self.projections = dpt.projections(config.reassembled, features)
+        self.fusions = dpt.fusions(features)
         self.centre_head = nn.Sequential(
             nn.Conv2d(features, inner, 1),
             nn.ReLU(inplace=True),
@@ -178,12 +129,7 @@ class DptObjectness(ObjectnessModule):
 
     def decode(self, maps: list[Tensor]) -> Tensor:
         """Fuse the four maps from coarse to fine: (N, features, H / 4, W / 4), before the last block's enlargement."""
-        projected = [project(x) for project, x in zip(self.projections, maps, strict=True)]
-        blocks = [cast(Fusion, block) for block in self.fusions]
-        x = blocks[3](projected[3])
-        for level in (2, 1, 0):
-            x = blocks[level](blocks[level + 1].enlarged(x), projected[level])
-        return x
+        return dpt.fuse(maps, self.projections, self.fusions)
 
     def features(self, coarse: Tensor) -> Tensor:
         """Enlarge what :meth:`decode` gives to the features of the heads, (N, features, H, W)."""
