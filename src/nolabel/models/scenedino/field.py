@@ -111,7 +111,7 @@ class SceneField:
     def _locate(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image position (N, P, 2), code (N, P, K) and outside (N, P) of points; in single precision."""
         with torch.autocast(points.device.type, enabled=False):
-            points = points.float()
+            points = points if points.dtype == torch.float64 else points.float()
             image, depth, outside = self.cameras[:, 0].project(points)
             distance = depth
             if self.code.depth == "distance":
