@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from nolabel.models.rendering import FieldSample, Rays, RenderSettings, image_rays, render, render_fast
+from nolabel.geometry import VoxelGrid
+from nolabel.models.rendering import (
+    FieldSample,
+    Occupancy,
+    Rays,
+    RenderSettings,
+    image_rays,
+    render,
+    render_fast,
+)
 
 
 class Wall:
@@ -62,6 +71,21 @@ def test_rays_end_at_the_wall():
     torch.testing.assert_close(fast.features, whole.features, rtol=0, atol=0.01)
     left_out = fast.alphas == 0
     assert fast.invalid[left_out & (whole.alphas > 0)].all()
+
+
+def test_empty_space_is_skipped():
+    rays, settings = rays_of(), RenderSettings(samples=40)
+    wall, whole = Wall(), render(Wall(), rays, settings, colour=True)
+    grid = VoxelGrid((-20.0, -20.0, 0.0), 1.0, (40, 40, 12))
+    occupancy = Occupancy.of_field(Wall(), grid, torch.eye(4))
+    assert not occupancy.may_hold(torch.tensor([0.0, 0.0, 5.0])) and occupancy.may_hold(
+        torch.tensor([0, 0, 10.5])
+    )
+    fast = render_fast(wall, rays, settings, colour=True, occupancy=occupancy)
+    assert wall.asked < 0.6 * 40 * 48
+    torch.testing.assert_close(fast.depth, whole.depth)
+    torch.testing.assert_close(fast.features, whole.features)
+    torch.testing.assert_close(fast.alphas, whole.alphas)
 
 
 def test_fine_samples_lie_about_the_wall():

@@ -8,10 +8,11 @@ import torch
 from nolabel.geometry import pixel_intrinsics
 from nolabel.models.features.vit_maps import VitConfig
 from nolabel.models.rendering import Rays, RenderSettings, Views, render, render_fast
+from nolabel.models.rendering.occupancy import grown
 from nolabel.models.scenedino import HeadConfig, SceneDino, SceneDinoConfig
 from nolabel.models.scenedino.dpt_decoder import DptDecoder
 from nolabel.models.scenedino.folded_head import FoldedHead
-from nolabel.models.scenedino.volume import MATTER, grown, query_volume
+from nolabel.models.scenedino.volume import MATTER, query_volume
 
 TINY = SceneDinoConfig(
     vit=VitConfig(width=64, depth=4, grid=(2, 4), taps=(0, 1, 2)),

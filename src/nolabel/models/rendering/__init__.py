@@ -2,6 +2,7 @@
 
 from nolabel.models.rendering.contract import Field, FieldSample, Rays, Rendered, Views
 from nolabel.models.rendering.fast import HiddenField, render_fast
+from nolabel.models.rendering.occupancy import Occupancy
 from nolabel.models.rendering.render import Jitter, RenderSettings, image_rays, query_in_chunks, render
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "FieldSample",
     "HiddenField",
     "Jitter",
+    "Occupancy",
     "Rays",
     "RenderSettings",
     "Rendered",

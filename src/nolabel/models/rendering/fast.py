@@ -1,8 +1,9 @@
 """Rendering for less: the same picture as :func:`nolabel.models.rendering.render.render`.
 
-Two things are saved. Where a field's features are a linear function of hidden vectors, as those of
-``nolabel.models.scenedino.FoldedField`` are, the function is applied to a ray's sum of them instead of to every sample. And
-rays can be followed from front to back, in slabs, until nothing can be seen any more (``stop_below``).
+Three things are saved. Where a field's features are a linear function of hidden vectors, as those of
+``nolabel.models.scenedino.FoldedField`` are, the function is applied to a ray's sum of them instead of to every sample. Rays
+can be followed from front to back, in slabs, until nothing can be seen any more (``stop_below``). And samples in space
+that is known to be empty need not be looked at (``occupancy``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from nolabel.models.rendering.compositing import opacity, pass_through, stretches, weighted
 from nolabel.models.rendering.contract import Field, FieldSample, Rays, Rendered
+from nolabel.models.rendering.occupancy import Occupancy
 from nolabel.models.rendering.render import Jitter, RenderSettings, points_at, sample_distances
 
 __all__ = ["HiddenField", "render_fast"]
@@ -51,6 +53,19 @@ class _Wanted:
     colour: bool
     hard_cap: bool
     stop_below: float
+    occupancy: Occupancy | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Slab:
+    """Some consecutive samples (N, R, S) of all rays.
+
+    ``ends``: the last one is the last of the ray.
+    """
+
+    distances: Tensor
+    lengths: Tensor
+    ends: bool
 
 
 def render_fast(
@@ -62,6 +77,7 @@ def render_fast(
     features: bool = True,
     colour: bool = False,
     stop_below: float = 0.0,
+    occupancy: Occupancy | None = None,
 ) -> Rendered:
     """Look along rays, as :func:`~nolabel.models.rendering.render.render` does.
 
@@ -75,10 +91,11 @@ def render_fast(
         stop_below: a ray ends where less than this share of what is behind can be seen; 0 follows all to the end, and the
             result is that of the plain renderer up to rounding. A depth is wrong by at most this share of ``far``;
             samples that were left out have opacity and weight 0 and count as invalid.
+        occupancy: where the field need not be looked at, because there is nothing; such samples have opacity and weight 0.
     """
     settings = settings or RenderSettings()
     distances = sample_distances(field, rays, settings, jitter)
-    wanted = _Wanted(features, colour, settings.hard_cap, stop_below)
+    wanted = _Wanted(features, colour, settings.hard_cap, stop_below, occupancy)
     step = max(1, settings.chunk // (len(distances) * distances.shape[-1]))
     parts: list[dict[str, Tensor]] = []
     for start in range(0, distances.shape[1], step):
@@ -108,17 +125,9 @@ def _follow(field: Field, rays: Rays, distances: Tensor, wanted: _Wanted) -> dic
         # Scenes keep their rays together: one goes on as long as any scene's ray of that number does.
         alive = None
         if start > 0:
-            alive = (passing > wanted.stop_below).any(dim=0).nonzero()[:, 0]
-        seen = _look(
-            field,
-            rays,
-            distances[..., some],
-            lengths[..., some],
-            start + slab >= count,
-            passing,
-            alive,
-            wanted,
-        )
+            alive = _numbers((passing > wanted.stop_below).any(dim=0))
+        part = _Slab(distances[..., some], lengths[..., some], start + slab >= count)
+        seen = _look(field, rays, part, passing, alive, wanted)
         passing = seen.pop("passing")
         for name in ("depth", "hidden", "features", "colour"):
             if name in seen:
@@ -130,34 +139,27 @@ def _follow(field: Field, rays: Rays, distances: Tensor, wanted: _Wanted) -> dic
 
 
 def _look(
-    field: Field,
-    rays: Rays,
-    distances: Tensor,
-    lengths: Tensor,
-    is_last: bool,
-    passing: Tensor,
-    alive: Tensor | None,
-    wanted: _Wanted,
+    field: Field, rays: Rays, slab: _Slab, passing: Tensor, alive: Tensor | None, wanted: _Wanted
 ) -> dict[str, Tensor]:
     """Add up one slab of samples (N, R, S): what it adds to the picture, and ``passing`` (N, R) behind it.
 
     Args:
         field, wanted: as above.
         rays: R rays.
-        distances, lengths: (N, R, S) of the slab's samples.
-        is_last: whether it ends the rays.
+        slab: of their samples.
         passing: (N, R) share of light that comes through what lies before.
         alive: numbers of the rays that are followed; None for all.
     """
-    shape = distances.shape
+    shape, distances, lengths = slab.distances.shape, slab.distances, slab.lengths
     origins, directions, before = rays.origins, rays.directions, passing
     if alive is not None:
         origins, directions, before = origins[:, alive], directions[:, alive], passing[:, alive]
         distances, lengths = distances[:, alive], lengths[:, alive]
-    points = points_at(Rays(origins, directions, before, before), distances)
-    density, values = _ask(field, points, wanted)
-    alphas = opacity(density.float(), lengths)
-    if is_last and wanted.hard_cap:
+    points = points_at(origins, directions, distances)
+    capped = slab.ends and wanted.hard_cap
+    density, values = _ask(field, points, wanted, capped)
+    alphas = opacity(density.to(lengths), lengths)
+    if capped:
         alphas = torch.cat([alphas[..., :-1], torch.ones_like(alphas[..., -1:])], dim=-1)
     let = pass_through(alphas).cumprod(dim=-1) * before[..., None]
     weights = alphas * torch.cat([before[..., None], let[..., :-1]], dim=-1)
@@ -181,9 +183,18 @@ def _look(
     }
 
 
-def _ask(field: Field, points: Tensor, wanted: _Wanted) -> tuple[Tensor, dict[str, Tensor]]:
-    """Density (N, R, S) at points (N, R, S, 3), and by name what is summed along rays, (N, R, S, ...)."""
+def _ask(field: Field, points: Tensor, wanted: _Wanted, capped: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Density (N, R, S) at points (N, R, S, 3), and by name what is summed along rays, (N, R, S, ...).
+
+    ``capped``: the last samples are seen, be there matter or not.
+    """
     flat, shape = points.flatten(1, 2), points.shape[:3]
+    held = None
+    if wanted.occupancy is not None:
+        may_hold = wanted.occupancy.may_hold(points).any(dim=0)
+        may_hold[:, -1] |= capped
+        held = _numbers(may_hold.flatten())
+        flat = flat[:, held]
     values: dict[str, Tensor | None] = {}
     if isinstance(field, HiddenField):
         density, hidden, outside = field.hidden(flat)
@@ -195,5 +206,21 @@ def _ask(field: Field, points: Tensor, wanted: _Wanted) -> tuple[Tensor, dict[st
         sample = field.query(flat, features=wanted.features, colour=wanted.colour)
         density = sample.density
         values = {"features": sample.features, "colour": sample.colour, "invalid": sample.invalid}
-    kept = {name: value for name, value in values.items() if value is not None}
-    return density.reshape(shape), {n: v.reshape(*shape, *v.shape[2:]) for n, v in kept.items()}
+    kept = {"density": density, **{name: value for name, value in values.items() if value is not None}}
+    if held is not None:
+        everywhere = (points.shape[0], points.shape[1] * points.shape[2])
+        kept = {name: _scattered(value, held, everywhere, name == "invalid") for name, value in kept.items()}
+    kept = {name: value.reshape(*shape, *value.shape[2:]) for name, value in kept.items()}
+    return kept.pop("density"), kept
+
+
+def _numbers(chosen: Tensor) -> Tensor:
+    """Where a mask (n,) is true; at least one place, since not every field can be asked nothing."""
+    found = chosen.nonzero()[:, 0]
+    return found if len(found) else found.new_zeros(1)
+
+
+def _scattered(values: Tensor, places: Tensor, shape: tuple[int, int], rest: bool) -> Tensor:
+    """Lay values (N, n, ...) at places (n,) of (N, P, ...) that is ``rest`` (0 or 1) elsewhere."""
+    full = values.new_full((*shape, *values.shape[2:]), rest)
+    return full.index_copy(1, places, values)

@@ -96,10 +96,10 @@ def render(
     """
     settings = settings or RenderSettings()
     distances = sample_distances(field, rays, settings, jitter)
-    points = points_at(rays, distances)
+    points = points_at(rays.origins, rays.directions, distances)
     shape = distances.shape
     found = query_in_chunks(field, points.flatten(1, 2), settings.chunk, features=features, colour=colour)
-    alphas = opacities(found.density.reshape(shape).float(), distances, settings.hard_cap)
+    alphas = opacities(found.density.reshape(shape).to(distances), distances, settings.hard_cap)
     weights = ray_weights(alphas)
     compact, colours, invalid = (
         None if x is None else x.reshape(*shape, *x.shape[2:])
@@ -117,9 +117,9 @@ def render(
     )
 
 
-def points_at(rays: Rays, distances: Tensor) -> Tensor:
-    """The points (N, R, S, 3) at distances (N, R, S) along the rays."""
-    return rays.origins[:, :, None] + distances[..., None] * rays.directions[:, :, None]
+def points_at(origins: Tensor, directions: Tensor, distances: Tensor) -> Tensor:
+    """The points (N, R, S, 3) at distances (N, R, S) along rays (N, R, 3)."""
+    return origins[:, :, None] + distances[..., None] * directions[:, :, None]
 
 
 def sample_distances(field: Field, rays: Rays, settings: RenderSettings, jitter: Jitter) -> Tensor:
@@ -132,9 +132,9 @@ def sample_distances(field: Field, rays: Rays, settings: RenderSettings, jitter:
         raise ValueError("fine samples are drawn: give a generator, or None for a fixed one")
     generator = jitter or torch.Generator(rays.near.device).manual_seed(0)
     with torch.no_grad():
-        points = points_at(rays, coarse).flatten(1, 2)
+        points = points_at(rays.origins, rays.directions, coarse).flatten(1, 2)
         density = query_in_chunks(field, points, settings.chunk, features=False).density
-        weights = ray_weights(opacities(density.reshape(shape).float(), coarse, settings.hard_cap))
+        weights = ray_weights(opacities(density.reshape(shape).to(coarse), coarse, settings.hard_cap))
         near, far = rays.near, rays.far
         count = (*near.shape, settings.fine - settings.fine_depth)
         bins, places = (_uniforms(generator, count, near) for _ in range(2))

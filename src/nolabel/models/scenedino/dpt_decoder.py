@@ -69,9 +69,11 @@ class DptDecoder(nn.Module):
             for r in (0, 1)
             for s in (0, 1)
         ]
-        fine = torch.stack(parts, dim=2).unflatten(2, (2, 2))  # (N, O, 2, 2, h, w)
-        fine = fine.permute(0, 1, 4, 2, 5, 3).reshape(len(x), len(matrix), 2 * height, 2 * width)
-        return fine + _border_bias(kernel, cast(Tensor, doubling.bias), bias, 2 * height, 2 * width)
+        # Pixels as rows of memory: whoever reads the map looks single ones up.
+        fine = torch.stack(parts, dim=1).unflatten(1, (2, 2)).permute(0, 4, 1, 5, 2, 3)  # (N, h, 2, w, 2, O)
+        fine = fine.reshape(len(x), 2 * height, 2 * width, len(matrix))
+        border = _border_bias(kernel, cast(Tensor, doubling.bias), bias, 2 * height, 2 * width)
+        return fine.add_(border.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def _before_head(self, maps: list[Tensor]) -> Tensor:
         pyramid = [reassemble(x) for reassemble, x in zip(self.reassemble, maps, strict=True)]

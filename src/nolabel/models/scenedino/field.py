@@ -133,8 +133,9 @@ class FoldedField(SceneField):
         decoder: PointDecoder,
         colours: Views | None = None,
     ) -> None:
-        super().__init__(features, cameras, code, decoder, colours)
-        self._rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        pixels = features.permute(0, 2, 3, 1).contiguous()
+        super().__init__(pixels.permute(0, 3, 1, 2), cameras, code, decoder, colours)
+        self._rows = pixels.reshape(-1, pixels.shape[-1])
 
     def query(self, points: Tensor, *, features: bool = True, colour: bool = False) -> FieldSample:
         """Look at points (N, P, 3) of the world; what is not wanted is not computed."""

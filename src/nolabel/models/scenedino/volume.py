@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.models.rendering.contract import Field
+from nolabel.models.rendering.occupancy import grown
 from nolabel.models.rendering.render import query_in_chunks
 
-__all__ = ["MATTER", "grown", "query_volume"]
+__all__ = ["MATTER", "query_volume"]
 
 MATTER = 0.2  # 1 / metre: density from which a voxel counts as occupied
-
-
-def grown(volume: Tensor) -> Tensor:
-    """The largest density among a voxel (..., X, Y, Z) and its 26 neighbours."""
-    flat = volume.reshape(-1, 1, *volume.shape[-3:])
-    return F.max_pool3d(flat, 3, stride=1, padding=1).reshape(volume.shape)
 
 
 @torch.no_grad()
