@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,11 +69,12 @@ def query_in_chunks(
     if points.shape[1] <= step:
         return field.query(points, features=features, colour=colour)
     parts = [field.query(p, features=features, colour=colour) for p in points.split(step, dim=1)]
-    joined = {
-        name: None if getattr(parts[0], name) is None else torch.cat([getattr(p, name) for p in parts], dim=1)
-        for name in ("density", "features", "colour", "invalid")
-    }
-    return FieldSample(**joined)
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else torch.cat(values, dim=1)
+
+    return FieldSample(*(joined(name) for name in ("density", "features", "colour", "invalid")))
 
 
 def render(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nolabel.errors import ConfigError
+from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.vit_maps import VitConfig, VitVersion, vit_config
 
 __all__ = ["HeadConfig", "SceneDinoConfig", "scenedino_config"]
@@ -104,12 +105,12 @@ class SceneDinoConfig:
         Raises:
             ConfigError: unknown fields.
         """
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in card.items()}
+        kinds: dict[str, Any] = {"vit": VitConfig, "target": VitConfig, "head": HeadConfig}
+        values = _tuples(card)
         try:
-            for name, kind in (("vit", VitConfig), ("target", VitConfig), ("head", HeadConfig)):
+            for name, kind in kinds.items():
                 if isinstance(values.get(name), Mapping):
-                    fields = {n: tuple(v) if isinstance(v, list) else v for n, v in values[name].items()}
-                    values[name] = kind(**fields)
+                    values[name] = kind(**_tuples(values[name]))
             return cls(**values)
         except TypeError as error:
             raise ConfigError(f"this is no SceneDINO network of this version: {error}") from None
@@ -133,14 +134,20 @@ def scenedino_config(
         ConfigError: no such transformer or field, or the image is no whole number of tokens.
     """
     vit = vit_config(architecture, version, image_size)
-    values = {
+    learned = DenseDescriptors() if changes.get("target") == "embedded" else None
+    values: dict[str, Any] = {
         "vit": vit,
         "target": dataclasses.replace(vit, taps=()),
-        "channels": vit.width,
-        "stride": vit.stride,
+        "channels": vit.width if learned is None else learned.channels,
+        "stride": vit.stride if learned is None else learned.stride,
         **changes,
     }
     try:
         return SceneDinoConfig(**values)
     except TypeError as error:
         raise ConfigError(str(error)) from None
+
+
+def _tuples(card: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists where configurations have tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in card.items()}

@@ -71,7 +71,7 @@ class FoldedHead:
         if first is None:
             return self.head(self.expansion(compact), self.mode)
         if self._code is not None:
-            return self.head.classify(self._code.combined(*first), self.mode)
+            return self.head.classify(self._code.combined(first[0], first[1]), self.mode)
         best = first[0].argmax(dim=-1)
         return self.head.direct_clusters.classes[best] if self.mode == "direct_kmeans" else best
 
@@ -82,7 +82,7 @@ class FoldedHead:
         first = self.first(compact)
         if first is None:
             return self._code(F.normalize(self.expansion(compact), dim=-1, eps=EPSILON))
-        return self._code.combined(*first)
+        return self._code.combined(first[0], first[1])
 
     def first(self, compact: Tensor) -> tuple[Tensor, ...] | None:
         """What the first layers give for compact features (..., C): (..., O) each; None where nothing is folded."""

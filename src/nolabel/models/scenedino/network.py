@@ -73,6 +73,12 @@ class SceneDino(nn.Module):
             self.encoder.vit.requires_grad_(False)
         if self.target is not None:
             self.target.requires_grad_(False)
+        learned = self.encoder.vit if config.target == "shared" else self.target
+        if learned is not None and (learned.channels, learned.stride) != (config.channels, config.stride):
+            raise ConfigError(
+                f"the targets have {learned.channels} channels, one vector for {learned.stride} pixels; the network was "
+                f"to have channels={config.channels} and stride={config.stride}"
+            )
         self.code = PositionalCode(
             config.frequencies, config.factor, config.depth, config.inverse, config.near, config.far
         )
