@@ -68,7 +68,7 @@ def test_official_files(tmp_path):
         loaded = load_scenedino(tmp_path / "checkpoint.pt")
         torch.testing.assert_close(answers(loaded), answers(network))
     del official["renderer.net.heads.normal_head.lin_out.bias"]
-    with pytest.raises(WeightsError, match="point_decoder.last.bias"):
+    with pytest.raises(WeightsError, match=r"point_decoder\.last\.bias"):
         scenedino_from(official)
     with pytest.raises(WeightsError, match="no SceneDINO network"):
         torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
@@ -125,12 +125,16 @@ def test_registers_of_the_official_file():
 
 @pytest.mark.parametrize("target", ["shared", "embedded"])
 def test_other_targets(target):
-    channels = (
-        64 if target == "shared" else SceneDino(dataclasses.replace(SMALL, target="embedded")).target.channels
-    )
-    network = SceneDino(dataclasses.replace(SMALL, target=target, channels=channels))
+    sizes = scenedino_config("vit-t", target="embedded") if target == "embedded" else SMALL
+    changes = {"target": target, "channels": sizes.channels, "stride": sizes.stride}
+    network = SceneDino(dataclasses.replace(SMALL, **changes))
     found = network.targets(torch.rand(2, 3, 16, 32))
-    assert found.shape[:2] == (2, channels)
+    assert found.shape[:2] == (2, sizes.channels)
     torch.testing.assert_close(found.norm(dim=1), torch.ones_like(found[:, 0]))
     trained = any(p.requires_grad for p in network.encoder.vit.parameters())
     assert trained == (target == "embedded")
+
+
+def test_sizes_of_targets_are_checked():
+    with pytest.raises(ConfigError, match="channels"):
+        SceneDino(dataclasses.replace(SMALL, channels=32))
