@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from golden.support import case_parameters, load_npz
+from golden.support import case_parameters, fill_layout, load_npz
 from nolabel.geometry import pixel_intrinsics
+from nolabel.labels import CITYSCAPES_19, VOID, raw_table
 from nolabel.methods.scenedino.photometric import edge_aware_roughness, photometric_error, ssim_error
 from nolabel.methods.scenedino.ray_samplers import (
     PatchPlaces,
@@ -22,7 +23,14 @@ from nolabel.methods.scenedino.reconstruction_loss import (
     RenderedPatches,
     reconstruction_loss,
 )
-from nolabel.models.rendering import Views
+from nolabel.methods.scenedino.semantic_buffers import NeighbourhoodBuffer
+from nolabel.methods.scenedino.semantic_learner import Neighbourhoods, SemanticLearner, unit_features
+from nolabel.methods.scenedino.semantic_losses import StegoConfig, correlate
+from nolabel.methods.scenedino.surface_sampling import SurfaceDraws, five_crop, sample_surface
+from nolabel.models.rendering import FieldSample, Views
+from nolabel.models.rendering.render import image_rays
+from nolabel.models.scenedino import SemanticHead
+from nolabel.weights.layouts import scenedino as layout
 
 pytestmark = pytest.mark.golden
 
@@ -181,3 +189,107 @@ def test_reconstruction_loss(path):
         assert_close(ours.detach(), recorded[name], 1e-5, name)
     proper = reconstruction_loss(patches_of(given), *truth)["depth_smoothness"]
     assert not np.isclose(float(proper), float(losses["depth_smoothness"]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("path", case_parameters("scenedino", "five_crop"))
+def test_five_crop(path):
+    given, recorded = read(path)
+    crops = five_crop(given["features"].squeeze(-2).squeeze(1))
+    assert torch.equal(crops, recorded["crops"].squeeze(-2).squeeze(1))
+
+
+class StubField:
+    """The field of the recorded case, see the README."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def query(self, points, *, features=True, colour=False):
+        x, y, z = points.unbind(-1)
+        density = 3 * torch.sigmoid(4 * x.sin() + 2 * z.cos() + self.offset)
+        return FieldSample(density, torch.stack([x, y, z, x * y, y * z, x * z], dim=-1))
+
+
+@pytest.mark.parametrize("path", case_parameters("scenedino", "surface_sampling_3d"))
+def test_surface_sampling(path):
+    given, recorded = read(path)
+    depth = given["depth"]
+    height, width = depth.shape[-2:]
+    intrinsics = pixel_intrinsics(given["projs"], height, width)
+    rays = image_rays(intrinsics, given["poses"], height, width)
+    *pixels, normals, radii = draws_of(given)
+    draws = SurfaceDraws(torch.stack(pixels, dim=1), normals[None], radii[None, ..., 0])
+    assert normals.shape[1] == 4 * given["n_samples"]
+    found = sample_surface(StubField(given["offset"]), rays, depth.flatten(1), draws)
+    assert_close(found.features, recorded["features"][0], 1e-4)
+    assert_close(1 - torch.exp(-found.density), recorded["alpha"][0, ..., 0], 1e-4)
+
+
+STEGO_NAMES = {
+    "loss": "total_loss",
+    "own": "self_loss",
+    "neighbour": "knn_loss",
+    "random": "random_loss",
+    "direct_clusters": "direct_cluster_loss",
+    "direct_probe": "direct_linear_loss",
+    "code_clusters": "stego_cluster_loss",
+    "code_probe": "stego_linear_loss",
+}
+
+
+def head_names(state):
+    """A head's official names, as ours."""
+    marked = {f"downstream_head.{name}": value for name, value in state.items()}
+    marked["heads.normal_head.lin_in.bias"] = torch.zeros(1)  # the layout's mark of a whole network
+    ours = layout.to_network(marked)
+    return {n.removeprefix("semantic_head."): v for n, v in ours.items() if n.startswith("semantic_head.")}
+
+
+@pytest.mark.parametrize("path", case_parameters("scenedino", "semantic_head_training"))
+def test_semantic_head_training(path):
+    given, recorded = read(path)
+    features, code, clusters, classes, slots, samples, *_ = given["dims"].tolist()
+    state = fill_layout(path / "layout.json", int(given["salt"]))
+    head = SemanticHead(features, code, clusters, classes)
+    head.load_state_dict(head_names(state))
+    head.direct_clusters.classes.copy_(given["assign_direct"])
+    head.code_clusters.classes.copy_(given["assign_stego"])
+    learner = SemanticLearner(head)
+    buffer = NeighbourhoodBuffer(slots, samples, features, reference_compat=True)
+    steps = sorted(name for name in given if name.startswith("crops_"))
+    draws = draws_of(given)[2:]  # the first two made the centres
+    for number, name in enumerate(steps):
+        own = unit_features(given[name].flatten(0, 1))
+        means = buffer.add(own)
+        neighbour = buffer[buffer.similar(means, draws[2 * number])]
+        other = buffer[draws[2 * number + 1]]
+        rendered = unit_features(given[f"rendered_{number}"].flatten(1, 4))
+        target = torch.tensor(raw_table("kitti_360", CITYSCAPES_19)).long()[given[f"labels_{number}"]]
+        assert torch.equal(target.where(target != VOID, -1), recorded[f"s{number}_target"])
+        head.zero_grad()
+        seen = Neighbourhoods(own, own, neighbour, other)
+        losses = learner(seen, rendered, target.flatten(1))
+        losses["loss"].backward()
+        for ours, theirs in STEGO_NAMES.items():
+            assert_close(losses[ours].detach(), recorded[f"s{number}_{theirs}"], 1e-5, theirs)
+        assert_close(buffer.means, recorded[f"s{number}_buffer_mean"], 1e-5, "buffer")
+        for kind, mode in (("direct", "direct"), ("stego", "stego")):
+            for ending, recorded_as in (("kmeans", "cluster"), ("linear", "linear")):
+                ours = head(rendered, f"{mode}_{ending}")
+                theirs = recorded[f"s{number}_{kind}_{recorded_as}_pred"].flatten(1)
+                assert torch.equal(ours, theirs), (kind, ending)
+    sides = {"self": own, "nn": neighbour, "random": other}
+    for side, others in sides.items():
+        name = f"s{len(steps) - 1}_dino_{side}_corr"
+        assert_close(correlate(own, others), recorded[name], 1e-5, name)
+        with torch.no_grad():
+            codes = correlate(head.code(own), head.code(others))
+        assert_close(codes, recorded[f"s{len(steps) - 1}_stego_{side}_corr"], 1e-5, name)
+    official = {name.removeprefix("grad_"): grad for name, grad in recorded.items() if name.startswith("grad_")}
+    assert official
+    parameters = dict(head.named_parameters())
+    for name, grad in head_names(official).items():
+        assert_close(parameters[name].grad, grad, 1e-4, name)
+    pointwise = SemanticLearner(head, StegoConfig(pointwise=True))(seen, rendered)
+    for ours, theirs in (("own", "self"), ("neighbour", "knn"), ("random", "random")):
+        assert_close(pointwise[ours].detach(), recorded[f"pointwise_{theirs}"], 1e-5, theirs)

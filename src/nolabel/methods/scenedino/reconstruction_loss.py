@@ -161,7 +161,7 @@ def invalid_pixels(rendered: RenderedPatches, policy: InvalidPolicy) -> Tensor:
 
 
 def feature_loss(features: Tensor, targets: Tensor, artifacts: Tensor | None = None) -> Tensor:
-    """Mean of 1 - cosine of features (..., C), plus the artifacts, with targets; targets that are not numbers are left out."""
+    """Mean of 1 - cosine of features (..., C), plus the artifacts, with targets; NaN is left out."""
     seen = features if artifacts is None else features + artifacts
     return (1 - F.cosine_similarity(seen, targets, dim=-1)).nanmean()
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nolabel.methods.cups.depthg.sampling import derangement
+from nolabel.models.correlation_loss import centred, pair_loss
 
 
 class Shifts(NamedTuple):
@@ -56,17 +57,6 @@ def correlate(first: Tensor, second: Tensor) -> Tensor:
     one, two = F.normalize(first, dim=1), F.normalize(second, dim=1)
     cosines = one.flatten(2).transpose(1, 2) @ two.flatten(2)
     return cosines.view(len(first), *first.shape[2:], *second.shape[2:])
-
-
-def pair_loss(code_correlation: Tensor, teaching: Tensor, shift: float) -> Tensor:
-    """``-max(C, 0) * (F - shift)`` for every pair; only codes that agree at all are pulled or pushed."""
-    return -code_correlation.clamp(min=0) * (teaching - shift)
-
-
-def centred(correlation: Tensor) -> Tensor:
-    """Subtract each place's mean over the second places, keeping the overall mean ("pointwise")."""
-    lowered = correlation - correlation.mean(dim=(3, 4), keepdim=True)
-    return lowered - lowered.mean() + correlation.mean()
 
 
 def depth_similarity(depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +141,7 @@ def correlation_losses(
         with torch.no_grad():
             teaching = correlate(feature, other_feature)
             if pointwise:
-                teaching = centred(teaching)
+                teaching = centred(teaching, (3, 4))
         correlation = correlate(code, other_code)
         return PairLoss(pair_loss(correlation, teaching, shift), correlation)
 
