@@ -9,6 +9,9 @@ import torch
 from golden.support import case_parameters, fill_layout, load_npz
 from nolabel.geometry import pixel_intrinsics
 from nolabel.labels import CITYSCAPES_19, VOID, raw_table
+from nolabel.methods.scenedino.geometry_learner import GeometryLearner, StepDraws, views_from_first
+from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig
+from nolabel.methods.scenedino.network_files import scenedino_from
 from nolabel.methods.scenedino.photometric import edge_aware_roughness, photometric_error, ssim_error
 from nolabel.methods.scenedino.ray_samplers import (
     PatchPlaces,
@@ -27,8 +30,8 @@ from nolabel.methods.scenedino.semantic_buffers import NeighbourhoodBuffer
 from nolabel.methods.scenedino.semantic_learner import Neighbourhoods, SemanticLearner, unit_features
 from nolabel.methods.scenedino.semantic_losses import StegoConfig, correlate
 from nolabel.methods.scenedino.surface_sampling import SurfaceDraws, five_crop, sample_surface
-from nolabel.models.rendering import FieldSample, Views
-from nolabel.models.rendering.render import image_rays
+from nolabel.methods.scenedino.views import ViewSplit
+from nolabel.models.rendering import FieldSample, Views, image_rays
 from nolabel.models.scenedino import SemanticHead
 from nolabel.weights.layouts import scenedino as layout
 
@@ -293,3 +296,52 @@ def test_semantic_head_training(path):
     pointwise = SemanticLearner(head, StegoConfig(pointwise=True))(seen, rendered)
     for ours, theirs in (("own", "self"), ("neighbour", "knn"), ("random", "random")):
         assert_close(pointwise[ours].detach(), recorded[f"pointwise_{theirs}"], 1e-5, theirs)
+
+
+@pytest.mark.parametrize("path", case_parameters("scenedino", "training_step"))
+def test_training_step(path):
+    given, recorded = read(path)
+    network = scenedino_from(
+        fill_layout(path / "layout.json", int(given["salt"])),
+        image_size=tuple(given["size"].tolist()),
+        targets=True,
+    )
+    stride, scenes = network.config.stride, len(given["images"])
+    shift, *draws = draws_of(given)
+    places = places_of(draws, scenes)
+    jitter = draws[3 * scenes].unflatten(0, (scenes, -1))
+    split = ViewSplit(tuple(given["ids_loss"].tolist()), tuple(given["ids_render"].tolist()))
+    step = StepDraws(split, False, tuple(shift.tolist()), places, jitter)
+    config = GeometryTrainingConfig(
+        rays={"samples": jitter.shape[-1], "patches": places.views.shape[1]}, loss={"reference_compat": True}
+    )
+    learner = GeometryLearner(network, config)
+    intrinsics = pixel_intrinsics(given["projs"], *given["images"].shape[-2:])
+    images = given["images"] / 2 + 0.5
+    views = views_from_first(images, intrinsics, given["poses"])
+    seen, truth, targets, artifacts = learner.rendered(views, step)
+    assert seen.depth.shape[-1] == stride
+    for ours, name in (
+        (seen.depth, "depth"),
+        (seen.colour, "rgb"),
+        (seen.cells[:, :, None], "features_down"),
+        (targets, "dino_gt"),
+        (artifacts, "artifacts"),
+        (truth, "rgb_gt"),
+    ):
+        assert_close(ours.detach(), recorded[name], 1e-3, name)
+    losses = learner(images, intrinsics, given["poses"], step)
+    for ours, theirs in LOSS_NAMES.items():
+        assert_close(losses[ours].detach(), recorded[theirs], 1e-4, theirs)
+    losses["loss"].backward()
+    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in network.named_parameters()}
+    official = layout.from_network(grads)
+    norms = dict(zip(recorded.pop("grad_names").tolist(), recorded["grad_norms"].tolist(), strict=True))
+    assert norms
+    largest = max(norms.values())
+    for name, norm in norms.items():
+        assert float(official[name].norm()) == pytest.approx(norm, rel=1e-2, abs=1e-6 * largest), name
+    for name, grad in recorded.items():
+        if name.startswith("grad:") and float(grad.norm()) > 1e-6 * largest:
+            ours = official[name.removeprefix("grad:")].reshape(grad.shape)
+            assert_close(ours, grad, 1e-2, name)
