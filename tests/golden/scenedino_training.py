@@ -288,7 +288,9 @@ def test_semantic_head_training(path):
         with torch.no_grad():
             codes = correlate(head.code(own), head.code(others))
         assert_close(codes, recorded[f"s{len(steps) - 1}_stego_{side}_corr"], 1e-5, name)
-    official = {name.removeprefix("grad_"): grad for name, grad in recorded.items() if name.startswith("grad_")}
+    official = {
+        name.removeprefix("grad_"): grad for name, grad in recorded.items() if name.startswith("grad_")
+    }
     assert official
     parameters = dict(head.named_parameters())
     for name, grad in head_names(official).items():
@@ -334,7 +336,9 @@ def test_training_step(path):
     for ours, theirs in LOSS_NAMES.items():
         assert_close(losses[ours].detach(), recorded[theirs], 1e-4, theirs)
     losses["loss"].backward()
-    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in network.named_parameters()}
+    grads = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in network.named_parameters()
+    }
     official = layout.from_network(grads)
     norms = dict(zip(recorded.pop("grad_names").tolist(), recorded["grad_norms"].tolist(), strict=True))
     assert norms

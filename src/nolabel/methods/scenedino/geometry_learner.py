@@ -66,9 +66,7 @@ def draw_step(
     """
     scenes, views, _, height, width = shape
     strategy, rays = config.views, config.rays
-    split = split_views(
-        strategy.strategy, views, generator, reference_compat=strategy.reference_compat
-    )
+    split = split_views(strategy.strategy, views, generator, reference_compat=strategy.reference_compat)
     mirrored = bool(torch.rand((), generator=generator) < strategy.mirror)
     shift = draw_grid_shift(patch, generator) if config.targets == "cells" else None
     places = draw_patch_places(
@@ -81,7 +79,7 @@ def draw_step(
 
 def views_from_first(images: Tensor, intrinsics: Tensor, poses: Tensor) -> Views:
     """Views in a world that is the frame of view 0's camera; arguments as those of a batch (N, V, ...)."""
-    relative = invert(poses[:, :1].double()) @ poses.double()
+    relative = invert(poses[:, :1].double()) @ poses.double()  # never in lower precision
     return Views(images, intrinsics.float(), relative.float())
 
 
@@ -104,7 +102,9 @@ class GeometryLearner(nn.Module):
         """Side of a patch, pixels: that of a target's cell."""
         return self.network.config.stride
 
-    def forward(self, images: Tensor, intrinsics: Tensor, poses: Tensor, draws: StepDraws) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, intrinsics: Tensor, poses: Tensor, draws: StepDraws
+    ) -> dict[str, Tensor]:
         """All terms of the loss, and ``loss``.
 
         Args:
@@ -113,8 +113,7 @@ class GeometryLearner(nn.Module):
             poses: (N, V, 4, 4) camera to world.
             draws: on the device of the images.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            views = views_from_first(images, intrinsics, poses)
+        views = views_from_first(images, intrinsics, poses)
         rendered, truth, targets, artifacts = self.rendered(views, draws)
         with torch.autocast(images.device.type, enabled=False):
             return reconstruction_loss(rendered, truth, targets, artifacts, self.config.loss)

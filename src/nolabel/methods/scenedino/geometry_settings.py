@@ -15,6 +15,7 @@ from pydantic import Field
 from nolabel.config import Config, load_config
 from nolabel.engine.fit import FitConfig
 from nolabel.methods.scenedino.reconstruction_loss import ReconstructionConfig
+from nolabel.methods.scenedino.training_data import PosedDataConfig
 from nolabel.methods.scenedino.views import ViewStrategy
 from nolabel.models.features.vit_maps import VitVersion
 
@@ -114,6 +115,8 @@ class GeometryTrainingConfig(Config):
         validate_every=5000,
     )
     """Steps, batch, seed, precision, devices."""
+    data: PosedDataConfig = PosedDataConfig(validation_options={"side_offset": 10})
+    """Which scenes."""
     network: NetworkConfig = NetworkConfig()
     """What is trained."""
     views: ViewsConfig = ViewsConfig()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nolabel.errors import ConfigError
 from nolabel.geometry import PinholeCamera, sample
-from nolabel.models.rendering import Rays, Views
+from nolabel.models.rendering import Rays, Views, image_rays
 
 __all__ = [
     "PatchPlaces",
@@ -28,6 +28,7 @@ __all__ = [
     "rays_through",
     "shift_grid",
     "values_of_cells",
+    "whole_views",
 ]
 
 
@@ -159,6 +160,12 @@ def rays_through(views: Views, numbers: Tensor, pixels: Tensor, near: float, far
     directions = (poses[..., :3, :3] @ directions[..., None])[..., 0]
     bounds = torch.ones_like(directions[..., 0])
     return Rays(poses[..., :3, 3], directions, near * bounds, far * bounds)
+
+
+def whole_views(views: Views, near: float, far: float) -> Rays:
+    """The rays of all pixels of views, view by view, row by row; in single precision whatever the network runs in."""
+    with torch.autocast(views.images.device.type, enabled=False):
+        return image_rays(views.intrinsics, views.poses, *views.images.shape[-2:], near, far)
 
 
 def colours_at(images: Tensor, numbers: Tensor, pixels: Tensor) -> Tensor:

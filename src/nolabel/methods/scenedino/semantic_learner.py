@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nolabel.engine.batches import to_device
 from nolabel.labels import VOID
 from nolabel.methods.scenedino.semantic_losses import StegoConfig, StegoInputs, stego_losses
 from nolabel.models.scenedino import SemanticHead
@@ -53,6 +54,11 @@ class DropoutMasks:
     random: tuple[Tensor, Tensor] | None = None
     rendered: tuple[Tensor, Tensor] | None = None
     direct: Tensor | None = None
+
+    def to(self, device: torch.device) -> DropoutMasks:
+        """Move all of them."""
+        moved: DropoutMasks = to_device(self, device)
+        return moved
 
 
 def draw_dropout(shape: tuple[int, ...], share: float, generator: torch.Generator | None = None) -> Tensor:
