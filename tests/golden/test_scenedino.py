@@ -5,3 +5,4 @@ from golden.scenedino_geometry import *  # noqa: F403
 from golden.scenedino_network import *  # noqa: F403
 from golden.scenedino_rendering import *  # noqa: F403
 from golden.scenedino_scores import *  # noqa: F403
+from golden.scenedino_training import *  # noqa: F403

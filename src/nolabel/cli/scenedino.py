@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from nolabel.cli.scenedino_train import distill, train
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Posed video of several cameras to 3D scenes from one image (SceneDINO): a field of density and features is "
     "learnt from the views of each other, then split into semantic classes, all without labels.",
 )
-app.command()(train)
-app.command()(distill)

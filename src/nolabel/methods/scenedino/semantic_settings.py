@@ -11,8 +11,8 @@ from pydantic import Field
 
 from nolabel.config import Config
 from nolabel.engine.fit import FitConfig
-from nolabel.methods.scenedino.training_data import PosedDataConfig
 from nolabel.methods.scenedino.semantic_losses import StegoConfig
+from nolabel.methods.scenedino.training_data import PosedDataConfig
 
 __all__ = ["SemanticHeadConfig", "SemanticLookConfig", "SemanticTrainingConfig", "SurfaceConfig"]
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from torch.utils.data import Dataset
 
 from nolabel.config import Config
-from nolabel.data.posed_opening import PosedLayout, find_posed_layout, open_posed_views
 from nolabel.data.posed_views import PosedSample
 
-__all__ = ["PosedDataConfig", "open_scenes", "scenes_identity"]
+__all__ = ["PosedDataConfig", "scenes_identity"]
 
-# What a layout's reader calls it.
-_LABELS: dict[str, dict[str, Any]] = {"kitti360": {"labels": "present"}, "rig": {"labels": True}}
-_DEPTH: dict[str, dict[str, Any]] = {"kitti360": {"depth": True}}
+PosedLayout = Literal["kitti360", "rig", "realestate"]
 
 
 class PosedDataConfig(Config):
@@ -34,40 +30,6 @@ class PosedDataConfig(Config):
     """Of the layout's reader: ``side_offset: [10, 40]``, ``poses: FOLDER`` (ORB-SLAM's), ``lists: FOLDER``, ..."""
     validation_options: dict[str, Any] = Field(default_factory=dict)
     """Likewise, for what is scored, laid over ``options``."""
-
-
-def open_scenes(
-    root: str | Path,
-    config: PosedDataConfig,
-    size: tuple[int, int],
-    *,
-    scored: bool = False,
-    labels: bool = False,
-    depth: bool = False,
-) -> Dataset[PosedSample]:
-    """Open scenes to learn from, or to score.
-
-    Args:
-        root: the data.
-        config: how.
-        size: (height, width), pixels.
-        scored: the validation split.
-        labels: whether labels of view 0 are read, where they are there.
-        depth: likewise.
-
-    Raises:
-        DataError: the folder is in no such layout, or files are missing.
-        ConfigError: an option the layout does not have.
-    """
-    layout = config.layout or find_posed_layout(Path(root))
-    options = {
-        **(_LABELS.get(layout, {}) if labels else {}),
-        **(_DEPTH.get(layout, {}) if depth else {}),
-        **config.options,
-        **(config.validation_options if scored else {}),
-    }
-    split = config.validation_split if scored else config.split
-    return open_posed_views(root, split, layout=layout, size=size, **options)  # type: ignore[arg-type]
 
 
 def scenes_identity(scenes: Dataset[PosedSample]) -> str:
