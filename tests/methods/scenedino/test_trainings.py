@@ -83,6 +83,7 @@ def same(one, other):
 
 
 def test_geometry_leaves_a_network(first) -> None:
+    assert list(first.model.parent.glob("pictures/step_*4.png"))
     network = load_scenedino(first.model, targets=True)
     assert network.config.head is None
     assert {"cosine", "abs_rel"} <= set(first.metrics)
@@ -107,7 +108,9 @@ def test_semantics_leave_a_network_with_a_head(first, second) -> None:
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
     # Every class was given a cluster.
     assert sorted(set(network.semantic_head.code_clusters.classes.tolist())) == [0, 1, 2]
-    assert "code_clusters_miou" in second.metrics
+    assert "code_clusters_miou" in second.metrics and list(second.model.parent.glob("pictures/*.png"))
+    lines = (second.model.parent / "log.jsonl").read_text().splitlines()
+    assert any("train/own" in json.loads(line) for line in lines)  # the code did learn
 
 
 @pytest.mark.parametrize("done", [1, 3])

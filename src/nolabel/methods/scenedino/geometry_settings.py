@@ -97,6 +97,8 @@ class GeometryLookConfig(Config):
     """Scenes that are scored: the first ones."""
     views: int | None = Field(None, gt=0)
     """Views of each that features are compared in, all by default; depth is scored in view 0."""
+    pictures: int = Field(4, ge=0)
+    """Scenes that are drawn (``pictures/step_*.png``)."""
     keep: Literal["best", "last"] = "best"
     """Which network the run ends with: the one whose features were most similar, or the last."""
 

@@ -33,6 +33,7 @@ from nolabel.methods.scenedino.geometry_learner import (
 from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig, NetworkConfig
 from nolabel.methods.scenedino.network_files import load_scenedino, save_scenedino, start_transformers
 from nolabel.methods.scenedino.ray_samplers import whole_views
+from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
 from nolabel.models.rendering import RenderSettings, Views, render_fast
 from nolabel.models.scenedino import SceneDino, scenedino_config
@@ -40,6 +41,7 @@ from nolabel.models.scenedino import SceneDino, scenedino_config
 __all__ = ["TrainedStage", "score_geometry", "start_network", "train_geometry"]
 
 BEST_FILE = "best.safetensors"
+PICTURES = "pictures"
 DECIDING = "cosine"  # the score that decides which network is kept
 
 
@@ -147,7 +149,14 @@ class GeometryTraining(TrainingTask):
         metrics: dict[str, float] = {}
         if self.looked_at is not None:
             with self.fabric.autocast():
-                metrics = score_geometry(self.network, self.looked_at, self.config, self.fabric.device)
+                picture = self.out / PICTURES / f"step_{self.done:08d}.png"
+                metrics = score_geometry(
+                    self.network,
+                    self.looked_at,
+                    self.config,
+                    self.fabric.device,
+                    picture=picture if self.fabric.global_rank == 0 else None,
+                )
         if self.fabric.global_rank == 0:
             self._keep(metrics)
         self.best = max(self.best, metrics.get(DECIDING, float("-inf")))
@@ -187,6 +196,8 @@ def score_geometry(
     scenes: Dataset[PosedSample],
     config: GeometryTrainingConfig,
     device: torch.device | str = "cpu",
+    *,
+    picture: Path | None = None,
 ) -> dict[str, float]:
     """Score what a network sees in scenes; rays are sampled at fixed distances, so that scores do not depend on chance.
 
@@ -195,12 +206,14 @@ def score_geometry(
         scenes: of one size.
         config: settings.
         device: where the network is.
+        picture: PNG to draw the first scenes into.
 
     Returns:
         ``abs_rel``, ``rmse``, ``a1``, ... of the depth of view 0 along z, where it is known; ``cosine``, ``l1``, ``l2`` of
         down-sampled features and targets; means over scenes (and views).
     """
     found: dict[str, list[Tensor]] = {}
+    looks: list[GeometryLook] = []
     for index in range(min(config.look.samples, len(scenes))):  # type: ignore[arg-type]
         batch: PosedBatch = to_device(collate_posed([scenes[index]]), torch.device(device))
         views = views_from_first(batch.images, batch.intrinsics, batch.poses)
@@ -208,11 +221,16 @@ def score_geometry(
         depth, cells = _rendered_views(network, views, config)
         targets = network.targets(views.images[0]).movedim(1, -1)[None]
         scores = feature_scores(cells.float(), targets.float())
+        along_z = depth_from_distance(depth[:, 0].float(), views.intrinsics[:, 0])
         if batch.depth is not None and bool((batch.depth > 0).any()):
-            along_z = depth_from_distance(depth[:, 0].float(), views.intrinsics[:, 0])
             scores |= depth_scores(along_z, batch.depth)
+        if len(looks) < config.look.pictures:
+            known = None if batch.depth is None else batch.depth[0]
+            looks.append(GeometryLook(views.images[0, 0], along_z[0], cells[0, 0], targets[0, 0], known))
         for name, values in scores.items():
             found.setdefault(name, []).append(values.float().mean())
+    if picture is not None and looks:
+        draw_geometry(picture, looks, config.rays.near, config.rays.far)
     return {name: float(torch.stack(values).nanmean()) for name, values in found.items()}
 
 

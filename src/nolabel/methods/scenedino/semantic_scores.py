@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from nolabel.errors import DataError
 from nolabel.methods.scenedino.geometry_learner import views_from_first
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.semantic_learner import unit_features
+from nolabel.methods.scenedino.training_pictures import SemanticLook, draw_semantics
 from nolabel.metrics import SCENEDINO_CLASS_WEIGHTS, SemanticQuality
 from nolabel.models.rendering import RenderSettings, render_fast
 from nolabel.models.scenedino import SceneDino, SemanticHead
@@ -41,6 +43,9 @@ def score_semantics(
     settings: RenderSettings,
     bounds: tuple[float, float] = (3.0, 80.0),
     device: torch.device | str = "cpu",
+    *,
+    picture: Path | None = None,
+    pictures: int = 0,
 ) -> dict[str, float]:
     """Score a head on view 0 of labelled scenes, and write the best names of its clusters into it.
 
@@ -52,6 +57,8 @@ def score_semantics(
         settings: of the renderer; samples lie in the middles of their stretches.
         bounds: of the rays, metres.
         device: where the network is.
+        picture: PNG to draw the first scenes into; clusters as the scores name them.
+        pictures: how many.
 
     Returns:
         ``<part>_miou``, ``_accuracy``, ``_weighted_miou`` for the clusters and probes of code and features; every class
@@ -71,6 +78,7 @@ def score_semantics(
             absent_classes="zero",
             class_weights=weights or (1.0,) * head.num_classes,
         )
+    looks: list[tuple[Tensor, dict[str, Tensor], Tensor]] = []
     for number in numbers:
         batch: PosedBatch = to_device(collate_posed([scenes[number]]), torch.device(device))
         if batch.labels is None:
@@ -84,6 +92,9 @@ def score_semantics(
         outputs = head_outputs(head, unit_features(network.expansion(seen.features).float()))
         for name, metric in metrics.items():
             metric.update(outputs[name].flatten().cpu(), batch.labels.flatten().cpu())
+        if len(looks) < pictures:
+            maps = {name: values[0].reshape(batch.labels[0].shape) for name, values in outputs.items()}
+            looks.append((views.images[0, 0], maps, batch.labels[0]))
     scores: dict[str, float] = {}
     for name, metric in metrics.items():
         found = metric.compute()
@@ -95,4 +106,16 @@ def score_semantics(
         if name.endswith("clusters"):
             classes = getattr(head, name).classes
             classes.copy_(torch.as_tensor(found.assignment.astype("int64")))
+    if picture is not None and looks:
+        draw_semantics(
+            picture, [SemanticLook(image, _named(head, maps), known) for image, maps, known in looks]
+        )
     return scores
+
+
+def _named(head: SemanticHead, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The classes of maps of clusters."""
+    return {
+        name: getattr(head, name).classes[values] if name.endswith("clusters") else values
+        for name, values in maps.items()
+    }

@@ -54,6 +54,8 @@ class SemanticLookConfig(Config):
 
     samples: int = Field(32, gt=0)
     """Scenes that are scored, drawn once."""
+    pictures: int = Field(4, ge=0)
+    """Scenes that are drawn (``pictures/step_*.png``)."""
     keep: Literal["best", "last"] = "best"
     """Which head the run ends with: that of the best weighted mIoU of the code's clusters, or the last."""
 

@@ -20,7 +20,7 @@ from nolabel.engine.fit import TrainingTask
 from nolabel.engine.seeding import generator_of
 from nolabel.engine.segmentor_file import MODEL_FILE, model_path
 from nolabel.methods.scenedino.geometry_learner import views_from_first
-from nolabel.methods.scenedino.geometry_training import TrainedStage, run_stage
+from nolabel.methods.scenedino.geometry_training import PICTURES, TrainedStage, run_stage
 from nolabel.methods.scenedino.network_files import load_scenedino, save_scenedino
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.semantic_buffers import NeighbourhoodBuffer
@@ -212,9 +212,16 @@ class SemanticTraining(TrainingTask):
         if self.looked_at is not None:
             with self.fabric.autocast():
                 metrics = score_semantics(
-                    self.frozen, self.head, self.looked_at, self._looked_at(), self.settings,
-                    (self.config.near, self.config.far), self.fabric.device,
-                )  # fmt: skip
+                    self.frozen,
+                    self.head,
+                    self.looked_at,
+                    self._looked_at(),
+                    self.settings,
+                    (self.config.near, self.config.far),
+                    self.fabric.device,
+                    picture=self._picture(),
+                    pictures=self.config.look.pictures,
+                )
         wanted = self.config.look.keep == "best" and metrics
         if not wanted or metrics[DECIDING] > self.best["score"]:
             self.best = {
@@ -228,6 +235,10 @@ class SemanticTraining(TrainingTask):
         if self.done == self.config.fit.steps and self.fabric.global_rank == 0:
             self._save(self.out / MODEL_FILE)
         return metrics
+
+    def _picture(self) -> Path | None:
+        path = self.out / PICTURES / f"step_{self.done:08d}.png"
+        return path if self.fabric.global_rank == 0 else None
 
     def _looked_at(self) -> list[int]:
         """The scenes that are scored: the same ones every time."""
