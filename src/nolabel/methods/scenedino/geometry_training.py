@@ -31,12 +31,18 @@ from nolabel.methods.scenedino.geometry_learner import (
     views_from_first,
 )
 from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig, NetworkConfig
-from nolabel.methods.scenedino.network_files import load_scenedino, save_scenedino, start_transformers
+from nolabel.methods.scenedino.network_files import (
+    find_network,
+    load_scenedino,
+    save_scenedino,
+    start_transformers,
+)
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
 from nolabel.models.rendering import RenderSettings, Views, render_fast
 from nolabel.models.scenedino import SceneDino, scenedino_config
+from nolabel.weights import file_hash
 
 __all__ = ["TrainedStage", "score_geometry", "start_network", "train_geometry"]
 
@@ -281,7 +287,11 @@ def train_geometry(
         WeightsError: the transformer's file does not fit.
     """
     task = GeometryTraining(config, scenes, looked_at, Path(out))
-    return run_stage(task, config, inputs, device=device, overwrite=overwrite, progress=progress)
+    files = {"initial": config.network.initial, "transformer": config.network.transformer}
+    hashes = {name: file_hash(find_network(file)) for name, file in files.items() if file is not None}
+    return run_stage(
+        task, config, {**(inputs or {}), **hashes}, device=device, overwrite=overwrite, progress=progress
+    )
 
 
 def run_stage(

@@ -25,6 +25,7 @@ from nolabel.weights.strict import strict_state
 
 __all__ = [
     "KIND",
+    "find_network",
     "load_scenedino",
     "official_config",
     "save_scenedino",
@@ -33,6 +34,15 @@ __all__ = [
 ]
 
 KIND = "scenedino"
+
+
+def find_network(path: str | Path) -> Path:
+    """Return the file behind a run folder, a file, or a registered name.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    return model_path(path) if Path(path).exists() else find_weights(path)
 
 
 def load_scenedino(
@@ -54,7 +64,7 @@ def load_scenedino(
     Raises:
         WeightsError: no such file, another kind of network, or tensors that do not fit.
     """
-    file = model_path(path) if Path(path).exists() else find_weights(path)
+    file = find_network(path)
     checkpoint = load_checkpoint(file)
     card, state = checkpoint.metadata, checkpoint.state_dict
     config = SceneDinoConfig.from_card(card["network"]) if card.get("kind") == KIND else None
@@ -176,7 +186,7 @@ def start_transformers(network: SceneDino, path: str | Path) -> None:
     Raises:
         WeightsError: no such file, or another kind or size of transformer.
     """
-    file = Path(path) if Path(path).exists() else find_weights(path)
+    file = find_network(path)
     state = dino.to_network(load_checkpoint(file).state_dict)
     for part in (network.encoder.vit, network.target):
         if isinstance(part, VitMaps):

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
 from nolabel.engine.fit import TrainingTask
 from nolabel.engine.seeding import generator_of
-from nolabel.engine.segmentor_file import MODEL_FILE, model_path
+from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.methods.scenedino.geometry_learner import views_from_first
 from nolabel.methods.scenedino.geometry_training import PICTURES, TrainedStage, run_stage
-from nolabel.methods.scenedino.network_files import load_scenedino, save_scenedino
+from nolabel.methods.scenedino.network_files import find_network, load_scenedino, save_scenedino
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.semantic_buffers import NeighbourhoodBuffer
 from nolabel.methods.scenedino.semantic_learner import (
@@ -296,5 +296,5 @@ def train_semantics(
     """
     frozen = load_scenedino(network)
     task = SemanticTraining(config, frozen, scenes, looked_at, Path(out))
-    identity = {**(inputs or {}), "network": file_hash(model_path(network))}
+    identity = {**(inputs or {}), "network": file_hash(find_network(network))}
     return run_stage(task, config, identity, device=device, overwrite=overwrite, progress=progress)
