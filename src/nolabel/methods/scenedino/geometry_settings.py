@@ -117,7 +117,7 @@ class GeometryTrainingConfig(Config):
         validate_every=5000,
     )
     """Steps, batch, seed, precision, devices."""
-    data: PosedDataConfig = PosedDataConfig(validation_options={"side_offset": 10})
+    data: PosedDataConfig = PosedDataConfig()
     """Which scenes."""
     network: NetworkConfig = NetworkConfig()
     """What is trained."""

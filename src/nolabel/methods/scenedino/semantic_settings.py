@@ -74,7 +74,7 @@ class SemanticTrainingConfig(Config):
         validate_every=100,
     )
     """Steps, batch, seed, precision, devices."""
-    data: PosedDataConfig = PosedDataConfig(validation_options={"side_offset": 10})
+    data: PosedDataConfig = PosedDataConfig()
     """Which scenes."""
     head: SemanticHeadConfig = SemanticHeadConfig()
     """What is trained."""

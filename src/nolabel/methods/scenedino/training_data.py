@@ -26,9 +26,11 @@ class PosedDataConfig(Config):
     """What is learned from."""
     validation_split: str = "val"
     """What is scored. The original takes ``test`` (and names clusters by its labels)."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Of the layout's reader: ``side_offset: [10, 40]``, ``poses: FOLDER`` (ORB-SLAM's), ``lists: FOLDER``, ..."""
-    validation_options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[PosedLayout, dict[str, Any]] = Field(default_factory=dict)
+    """Of a layout's reader: ``{kitti360: {side_offset: [10, 40], poses: FOLDER (ORB-SLAM's), lists: FOLDER}}``, ..."""
+    validation_options: dict[PosedLayout, dict[str, Any]] = Field(
+        default_factory=lambda: {"kitti360": {"side_offset": 10}}
+    )
     """Likewise, for what is scored, laid over ``options``."""
 
 
