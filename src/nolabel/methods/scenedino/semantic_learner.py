@@ -144,7 +144,7 @@ class SemanticLearner(nn.Module):
         direct = rendered if masks.direct is None else rendered * masks.direct
         for name, seen in (("direct", direct), ("code", code)):
             clusters = getattr(self.head, f"{name}_clusters")
-            losses[f"{name}_clusters"] = -clusters(seen.detach())[1].mean()
+            losses[f"{name}_clusters"] = -clusters(seen.detach())[1].float().mean()
             if labels is not None:
                 logits = getattr(self.head, f"{name}_probe")(seen.detach())
                 losses[f"{name}_probe"] = labelled_cross_entropy(logits, labels)

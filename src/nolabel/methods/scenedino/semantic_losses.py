@@ -77,5 +77,5 @@ def stego_losses(
         features = correlate(own.features, side.features)
         code = correlate(own.code, side.code)
         teaching = centred(features) if config.pointwise else features
-        losses[name] = term.weight * pair_loss(code, teaching, term.shift).mean()
+        losses[name] = term.weight * pair_loss(code, teaching, term.shift).float().mean()
     return losses
