@@ -165,7 +165,8 @@ def rays_through(views: Views, numbers: Tensor, pixels: Tensor, near: float, far
 def whole_views(views: Views, near: float, far: float) -> Rays:
     """The rays of all pixels of views, view by view, row by row; in single precision whatever the network runs in."""
     with torch.autocast(views.images.device.type, enabled=False):
-        return image_rays(views.intrinsics, views.poses, *views.images.shape[-2:], near, far)
+        height, width = views.images.shape[-2:]
+        return image_rays(views.intrinsics, views.poses, height, width, near, far)
 
 
 def colours_at(images: Tensor, numbers: Tensor, pixels: Tensor) -> Tensor:

@@ -136,7 +136,7 @@ class SemanticLearner(nn.Module):
             masks: dropout; none by default.
         """
         masks = masks or DropoutMasks()
-        losses = {}
+        losses: dict[str, Tensor] = {}
         if neighbourhoods is not None:
             losses |= self.correlations(neighbourhoods, masks)
         with torch.no_grad():
@@ -152,15 +152,10 @@ class SemanticLearner(nn.Module):
 
     def correlations(self, seen: Neighbourhoods, masks: DropoutMasks) -> dict[str, Tensor]:
         """STEGO's three terms."""
-        sides = [
-            StegoInputs(features, self.head.code(coded, mask))
-            for features, coded, mask in (
-                (seen.dropped, seen.own, masks.own),
-                (seen.neighbour, seen.neighbour, masks.neighbour),
-                (seen.random, seen.random, masks.random),
-            )
-        ]
-        return stego_losses(*sides, config=self.stego)
+        own = StegoInputs(seen.dropped, self.head.code(seen.own, masks.own))
+        neighbour = StegoInputs(seen.neighbour, self.head.code(seen.neighbour, masks.neighbour))
+        other = StegoInputs(seen.random, self.head.code(seen.random, masks.random))
+        return stego_losses(own, neighbour, other, self.stego)
 
 
 def labelled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
