@@ -28,7 +28,7 @@ class PosedDataConfig(Config):
     """What is scored. The original takes ``test`` (and names clusters by its labels)."""
     options: dict[PosedLayout, dict[str, Any]] = Field(default_factory=dict)
     """Of a layout's reader: ``{kitti360: {side_offset: [10, 40], poses: FOLDER (ORB-SLAM's), lists: FOLDER}}``, ..."""
-    validation_options: dict[PosedLayout, dict[str, Any]] = {"kitti360": {"side_offset": 10}}
+    validation_options: dict[PosedLayout, dict[str, Any]] = Field({"kitti360": {"side_offset": 10}})
     """Likewise, for what is scored, laid over ``options``."""
 
 
