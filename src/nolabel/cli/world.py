@@ -14,7 +14,7 @@ def world(
         "cityscapes",
         help="stereo video: cityscapes, folder (left/ right/ calibration.yaml); images: gta5, coco "
         "(masks of things), photographs (of one thing each); "
-        "video of one camera: viper, synthia_seq, cityscapes_seq",
+        "video of one camera: viper, synthia_seq, cityscapes_seq; four posed cameras and voxels: kitti360",
     ),
     style: str = typer.Option("real", help="real (camera-like) or synthetic (clean, rendered-looking)"),
     scenes: int = typer.Option(50, min=1, help="number of clips"),
@@ -34,6 +34,11 @@ def world(
         False,
         "--motion",
         help="also exact flow and disparity, as `cups pseudo-label --motion-folder` reads them",
+    ),
+    side_pictures: bool = typer.Option(
+        False,
+        "--side-pictures",
+        help="kitti360: perspective pictures of the side cameras instead of fisheye images",
     ),
     workers: int = typer.Option(1, min=1, help="processes"),
     device: str = typer.Option("cpu", help="cpu or cuda (one worker)"),
@@ -59,6 +64,7 @@ def world(
         disparity=disparity,
         truth=truth,
         motion=motion,
+        side_pictures=side_pictures,
     )
     written = write_world(out, settings, workers=workers, device=device, progress=True)
     typer.echo(

@@ -2,6 +2,7 @@
 
 from nolabel.metrics.completion import CompletionQuality, CompletionScores
 from nolabel.metrics.confusion import confusion_matrix
+from nolabel.metrics.consistency import FeatureConsistency, FeatureConsistencyScores
 from nolabel.metrics.depth import depth_scores, feature_scores, occupancy_scores
 from nolabel.metrics.detection import detection_scores
 from nolabel.metrics.matching import assign, assign_within_groups, merge_clusters
@@ -26,6 +27,8 @@ __all__ = [
     "CoTrainingScores",
     "CompletionQuality",
     "CompletionScores",
+    "FeatureConsistency",
+    "FeatureConsistencyScores",
     "PanopticQuality",
     "PanopticScores",
     "SegmentationScores",

@@ -160,6 +160,9 @@ class CompletionQuality(Metric):
 
     ``update(prediction, target)`` takes labels ``(B, 256, 256, 32)``; only voxels in the field of view
     whose target is valid count.
+
+    Args:
+        field_of_view: ``(256, 256, 32)`` bool; that of KITTI-360's left camera by default.
     """
 
     full_state_update = False
@@ -168,11 +171,12 @@ class CompletionQuality(Metric):
     confusion: Tensor
     field_of_view: Tensor
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, field_of_view: Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         size = len(SSC_CLASSES) + 1
         self.add_state("confusion", torch.zeros(len(SSC_RANGES), size, size, dtype=torch.int64), "sum")
-        self.register_buffer("field_of_view", ssc_field_of_view(), persistent=False)
+        seen = ssc_field_of_view() if field_of_view is None else field_of_view
+        self.register_buffer("field_of_view", seen, persistent=False)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add frames."""

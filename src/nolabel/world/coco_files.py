@@ -15,7 +15,7 @@ from nolabel.world.encoding import image_png
 from nolabel.world.render import WorldFrame
 
 if TYPE_CHECKING:
-    from nolabel.world.writers import WorldSettings
+    from nolabel.world.settings import WorldSettings
 
 __all__ = ["PARTS", "annotations_of", "coco_files", "join_coco"]
 

@@ -19,7 +19,7 @@ from nolabel.world.encoding import image_png
 from nolabel.world.render import WorldFrame
 
 if TYPE_CHECKING:
-    from nolabel.world.writers import WorldSettings
+    from nolabel.world.settings import WorldSettings
 
 __all__ = ["around_object", "photograph_files"]
 

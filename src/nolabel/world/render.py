@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nolabel.errors import ConfigError
+from nolabel.geometry import FisheyeCamera
 from nolabel.structures import StereoCalibration
 from nolabel.world.casting import PlacedParts, cast_camera
 from nolabel.world.materials import PartLooks, is_grass
@@ -19,6 +20,8 @@ from nolabel.world.styles import Style, get_style
 from nolabel.world.surfaces import Surface, surface_at
 
 Eye = Literal["left", "right"]
+CUBE_SIDE = 0.5
+"""Side of the views around a fisheye camera, as share of its image's longer side."""
 _SUBPIXELS = ((-0.33, 0.17), (0.33, -0.17))  # with the centre: three levels of grey along either axis
 
 
@@ -117,6 +120,18 @@ def _looks(scene: Scene, device: torch.device) -> PartLooks:
     )
 
 
+def _cube(device: torch.device) -> list[Tensor]:
+    """Rotations (3, 3) float64 of views ahead, to the right, left, down and up; columns are a view's axes."""
+    axes = [
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, 0, 1], [0, 1, 0], [-1, 0, 0]],
+        [[0, 0, -1], [0, 1, 0], [1, 0, 0]],
+        [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
+        [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+    ]
+    return list(torch.tensor(axes, dtype=torch.float64, device=device))
+
+
 def camera_pose(scene: Scene, time: float, rig: Rig, eye: Eye) -> Tensor:
     """Camera-to-world (4, 4) float64 of one eye; the right one sits `baseline` along the left one's x axis."""
     pose = torch.from_numpy(scene.ego.camera_pose(time))
@@ -160,35 +175,32 @@ class Renderer:
 
     def frame(self, time: float, eye: Eye = "left") -> WorldFrame:
         """The image and the truth of one eye at `time` (s)."""
-        height, width = self.rig.size
-        placed = self.placed(time)
-        pose = camera_pose(self.scene, time, self.rig, eye).to(self.device)
-        matrix = self.rig.matrix().to(self.device)
-        part, depth = (x[0] for x in cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size))
-        rows, columns = torch.arange(height, device=self.device), torch.arange(width, device=self.device)
-        v, u = (x.reshape(-1).double() for x in torch.meshgrid(rows, columns, indexing="ij"))
-        radiance, surface = self._radiance(placed, pose, matrix, u, v, part, depth)
-        if self.style.antialias:
-            radiance = self._antialias(placed, pose, matrix, part, radiance)
-        semantic = torch.where(part < 0, SKY, self._labels[part.clamp(min=0)])
-        met = (part >= 0).nonzero().squeeze(1)
-        raised = self._looks.material[surface.part] == int(Material.PAVEMENT)
-        semantic[met[raised & is_grass(surface.world, self.scene.layout)]] = TERRAIN
-        if self._light.wet:
-            radiance = wet_mirror(
-                radiance.view(height, width, 3),
-                pose,
-                matrix,
-                surface,
-                met,
-                self._looks,
-                self.scene.layout,
-                self._light.wet,
-            )
-        seed = (self.scene.seed * 1_000_003 + round(time * 1000) * 2 + (eye == "right")) % (1 << 62)
-        image = develop(
-            radiance.T.reshape(3, height, width), self._light, self.style, torch.Generator().manual_seed(seed)
-        )
+        pose = camera_pose(self.scene, time, self.rig, eye)
+        return self.view(time, pose, self.rig.matrix(), self.rig.size, eye, noise=int(eye == "right"))
+
+    def view(
+        self,
+        time: float,
+        pose: Tensor,
+        matrix: Tensor,
+        size: tuple[int, int],
+        eye: Eye = "left",
+        noise: int = 0,
+    ) -> WorldFrame:
+        """The image and the truth of any pinhole camera at `time` (s).
+
+        Args:
+            time: s.
+            pose: camera to world (4, 4).
+            matrix: (3, 3) pixels.
+            size: (H, W) pixels.
+            eye: what the frame is called; decides the sign of its disparity.
+            noise: cameras with different numbers have different sensor noise at one instant.
+        """
+        height, width = size
+        pose, matrix = pose.to(self.device), matrix.to(self.device)
+        radiance, part, depth, semantic = self._trace(time, pose, matrix, size)
+        image = self._develop(radiance.T.reshape(3, height, width), time, noise)
         focal = float(matrix[0, 0])
         disparity = torch.where(part < 0, 0.0, focal * self.rig.baseline / depth.clamp(min=1e-3))
 
@@ -208,6 +220,76 @@ class Renderer:
             time=time,
             eye=eye,
         )
+
+    def fisheye(
+        self, time: float, pose: Tensor, camera: FisheyeCamera, size: tuple[int, int], noise: int = 0
+    ) -> Tensor:
+        """The picture (3, H, W) of a fisheye camera, black outside of its image circle.
+
+        Five views of a cube around the camera are rendered and looked up; what lies more than 45 degrees behind the
+        camera is black, too.
+        """
+        height, width = size
+        rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size), indexing="ij")
+        rays, seen = camera.unproject(torch.stack([columns, rows], dim=-1).view(-1, 2))
+        rays, seen = rays.to(self.device), seen.to(self.device)
+        side = round(CUBE_SIDE * max(size))
+        centre = (side - 1) / 2
+        matrix = torch.tensor(
+            [[centre - 1, 0, centre], [0, centre - 1, centre], [0, 0, 1]],
+            dtype=torch.float64,
+            device=self.device,
+        )
+        radiance = torch.zeros(3, height * width, device=self.device)
+        best = torch.stack([rays @ turn[:, 2] for turn in _cube(self.device)]).max(dim=0)
+        for face, turn in enumerate(_cube(self.device)):
+            mine = (seen & (best.indices == face) & (best.values > 0.57)).nonzero().squeeze(1)
+            if not len(mine):
+                continue
+            face_pose = pose.to(self.device).clone()
+            face_pose[:3, :3] = face_pose[:3, :3] @ turn
+            traced = self._trace(time, face_pose, matrix, (side, side))[0].T.reshape(1, 3, side, side)
+            local = rays[mine] @ turn
+            grid = local[:, :2] / local[:, 2:] * (centre - 1) / centre
+            looked_up = torch.nn.functional.grid_sample(
+                traced, grid.float().view(1, 1, -1, 2), align_corners=True
+            )
+            radiance[:, mine] = looked_up[0, :, 0]
+        image = self._develop(radiance.view(3, height, width), time, noise)
+        return torch.where(seen.view(height, width), image, torch.zeros_like(image))
+
+    def _trace(
+        self, time: float, pose: Tensor, matrix: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Linear radiance (H*W, 3), part (-1 sky), depth (m, 0 sky) and class of the pixels."""
+        height, width = size
+        placed = self.placed(time)
+        part, depth = (x[0] for x in cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, size))
+        rows, columns = torch.arange(height, device=self.device), torch.arange(width, device=self.device)
+        v, u = (x.reshape(-1).double() for x in torch.meshgrid(rows, columns, indexing="ij"))
+        radiance, surface = self._radiance(placed, pose, matrix, u, v, part, depth)
+        if self.style.antialias:
+            radiance = self._antialias(placed, pose, matrix, size, part, radiance)
+        semantic = torch.where(part < 0, SKY, self._labels[part.clamp(min=0)])
+        met = (part >= 0).nonzero().squeeze(1)
+        raised = self._looks.material[surface.part] == int(Material.PAVEMENT)
+        semantic[met[raised & is_grass(surface.world, self.scene.layout)]] = TERRAIN
+        if self._light.wet:
+            radiance = wet_mirror(
+                radiance.view(height, width, 3),
+                pose,
+                matrix,
+                surface,
+                met,
+                self._looks,
+                self.scene.layout,
+                self._light.wet,
+            )
+        return radiance, part, depth, semantic
+
+    def _develop(self, radiance: Tensor, time: float, noise: int) -> Tensor:
+        seed = (self.scene.seed * 1_000_003 + round(time * 1000) * 2 + noise) % (1 << 62)
+        return develop(radiance, self._light, self.style, torch.Generator().manual_seed(seed))
 
     def _radiance(
         self,
@@ -235,14 +317,20 @@ class Renderer:
         return radiance, surface
 
     def _antialias(
-        self, placed: PlacedParts, pose: Tensor, matrix: Tensor, part: Tensor, radiance: Tensor
+        self,
+        placed: PlacedParts,
+        pose: Tensor,
+        matrix: Tensor,
+        size: tuple[int, int],
+        part: Tensor,
+        radiance: Tensor,
     ) -> Tensor:
         """Average more rays into the pixels where two parts meet; labels and depth stay those of the pixel centre."""
-        height, width = self.rig.size
+        height, width = size
         only = self._outlines(part.view(height, width)).view(-1)
         pixels = only.nonzero().squeeze(1)
         offsets = _SUBPIXELS[: self.style.antialias]
-        parts, depths = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, self.rig.size, offsets, only)
+        parts, depths = cast_camera(placed, pose[:3, :3], pose[:3, 3], matrix, size, offsets, only)
         u = torch.cat([pixels % width + du for du, _ in offsets]).double()
         v = torch.cat([torch.div(pixels, width, rounding_mode="floor") + dv for _, dv in offsets]).double()
         more, _ = self._radiance(

@@ -19,7 +19,7 @@ from nolabel.world.render import Renderer, WorldFrame
 from nolabel.world.truth import exact_flow
 
 if TYPE_CHECKING:
-    from nolabel.world.writers import WorldSettings
+    from nolabel.world.settings import WorldSettings
 
 __all__ = ["VIDEO_FILES", "labelled_place"]
 

@@ -11,10 +11,10 @@ import json
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,65 +26,13 @@ from nolabel.structures import Flow
 from nolabel.structures.files import encode_json, encode_png, write_bytes, write_json
 from nolabel.world.coco_files import coco_files, join_coco
 from nolabel.world.encoding import image_png
+from nolabel.world.kitti360_files import common_files, kitti360_files
 from nolabel.world.photographs import photograph_files
-from nolabel.world.render import Renderer, Rig, WorldFrame
+from nolabel.world.render import Renderer, WorldFrame
 from nolabel.world.scenes import generate_scene
-from nolabel.world.styles import get_style
+from nolabel.world.settings import WorldSettings
 from nolabel.world.truth import exact_flow
 from nolabel.world.video_files import VIDEO_FILES
-
-Layout = Literal[
-    "cityscapes", "folder", "gta5", "coco", "photographs", "viper", "synthia_seq", "cityscapes_seq"
-]
-OFFICIAL_ANNOTATED_FRAME = 19  # of the 30 frames of a Cityscapes snippet
-
-
-@dataclass(frozen=True)
-class WorldSettings:
-    """What is rendered and which files are written.
-
-    layout: `cityscapes` or `folder` (stereo video), `gta5` (labelled single images), `coco` (single images and the masks
-    of their things), `photographs` (the same, each a window around one thing), `viper`, `synthia_seq` or
-    `cityscapes_seq` (video of one camera: all frames labelled, or frame 19 of each clip); style: see `STYLES`;
-    scenes: number of clips;
-    frames: per clip; rig: the camera; seed: scene i uses seed + i; split, city: names in the Cityscapes layout;
-    annotate_all: labels for every left frame (otherwise for frame 19 of long clips and frame 0 of short ones; `gta5`,
-    `coco` and `photographs` label all); disparity: 16-bit disparity PNGs; truth: NPZ files with depth, disparity, flow,
-    visibility, semantics, instances and poses; motion: exact flow and disparity, as `nolabel.data.motion_files` reads it,
-    under motion/ (in the Cityscapes layout motion/<split>/); in the video layouts flow into earlier frames, as
-    `nolabel.data.FlowFiles` reads it, under flow/.
-    """
-
-    layout: Layout = "cityscapes"
-    style: str = "real"
-    scenes: int = 50
-    frames: int = 2
-    rig: Rig = field(default_factory=Rig)
-    seed: int = 0
-    split: str = "train"
-    city: str = "world"
-    annotate_all: bool = False
-    disparity: bool = False
-    truth: bool = False
-    motion: bool = False
-
-    def __post_init__(self) -> None:
-        get_style(self.style)
-        if self.layout not in get_args(Layout):
-            raise ConfigError(
-                f"unknown layout {self.layout!r}", hint=f"choose {' or '.join(get_args(Layout))}"
-            )
-        if self.scenes < 1 or self.frames < 1 or self.seed < 0:
-            raise ConfigError("scenes and frames must be at least 1 and seed at least 0")
-        if "_" in self.city or "/" in self.city or not self.city:
-            raise ConfigError(f"city {self.city!r} must be a name without '_' and '/'")
-
-    def annotated(self) -> range:
-        """The frames of a clip that get labels."""
-        if self.annotate_all:
-            return range(self.frames)
-        first = OFFICIAL_ANNOTATED_FRAME if self.frames > OFFICIAL_ANNOTATED_FRAME else 0
-        return range(first, first + 1)
 
 
 def instance_ids(frame: WorldFrame) -> np.ndarray:
@@ -289,6 +237,9 @@ def scene_files(settings: WorldSettings, scene: int, device: str = "cpu") -> Ite
             files = VIDEO_FILES[settings.layout]
             yield from files(settings, renderer, scene, index, lambda place: eyes(place)[0]())
             continue
+        if settings.layout == "kitti360":
+            yield from kitti360_files(settings, renderer, scene, index)
+            continue
         following = eyes(index + 1) if index + 1 < settings.frames else None
         yield from _LAYOUTS[settings.layout](settings, renderer, scene, index, eyes(index), following)
 
@@ -308,12 +259,14 @@ def _settings_record(settings: WorldSettings) -> dict[str, Any]:
     del record["scenes"]  # more scenes may be added later
     if not record["motion"]:  # and so may files; worlds from before this setting have none
         del record["motion"]
+    if not record["side_pictures"]:
+        del record["side_pictures"]
     return record
 
 
 def _check_folder(out: Path, settings: WorldSettings) -> None:
     """Refuse to mix settings in one folder; remember them for the next call."""
-    parts = ("cityscapes", "cityscapes_seq", "viper")  # several worlds share a folder
+    parts = ("cityscapes", "cityscapes_seq", "viper", "kitti360")  # several worlds share a folder
     name = f"world_{settings.split}_{settings.city}.json" if settings.layout in parts else "world.json"
     record, path = _settings_record(settings), out / name
     if path.exists():
@@ -354,6 +307,9 @@ def write_world(
             f"workers={workers} on {device}", hint="several workers render on the CPU; a GPU needs one"
         )
     _check_folder(out, settings)
+    if settings.layout == "kitti360":
+        for name, content in common_files(settings).items():
+            write_bytes(out / name, content)
     if settings.layout == "folder":
         settings.rig.calibration().to_yaml(out / "calibration.yaml")
     jobs = [(out, settings, scene) for scene in range(settings.scenes)]

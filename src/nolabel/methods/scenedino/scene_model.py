@@ -1,0 +1,59 @@
+"""What evaluations ask of a model, whatever is behind it: a trained network, a baseline, the truth of a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+__all__ = ["SceneModel", "ViewPrediction", "VolumePrediction"]
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPrediction:
+    """What a model says about the image it was given, at that image's size.
+
+    Attributes:
+        clusters: by the name of a head (``stego_cluster``, ``direct_cluster``, ``stego_linear``, ``direct_linear``): (H, W)
+            int64 raw cluster ids, or classes of a linear probe.
+        classes: by the same names: (H, W) int64 train ids, as the model itself maps its clusters.
+        distance: (H, W) metres along the ray; None where the model has no geometry.
+        features: (C, h, w) features; None where the model gives none.
+    """
+
+    clusters: dict[str, Tensor] = field(default_factory=dict)
+    classes: dict[str, Tensor] = field(default_factory=dict)
+    distance: Tensor | None = None
+    features: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePrediction:
+    """What a model says about points.
+
+    Attributes:
+        density: (P,) 1 / metre.
+        classes: (P,) int64 train ids.
+    """
+
+    density: Tensor
+    classes: Tensor
+
+
+class SceneModel(Protocol):
+    """From one image to what is seen and what is there."""
+
+    def view(self, image: Tensor, intrinsics: Tensor, *, features: bool = False) -> ViewPrediction:
+        """Render the image's own view.
+
+        Args:
+            image: (3, H, W) RGB in [0, 1].
+            intrinsics: (3, 3) pixels of the image.
+            features: whether features are wanted.
+        """
+        ...
+
+    def volume(self, image: Tensor, intrinsics: Tensor, points: Tensor) -> VolumePrediction:
+        """Look at points (P, 3), metres, in the camera's frame; arguments as those of :meth:`view`."""
+        ...
