@@ -30,6 +30,19 @@ _REMEDIES = {
     "left and right swapped": "exchange left/ and right/: near things lie further right in the left view",
     "repeated frames": "nothing can move between equal frames: take repeated ones out (was the frame rate raised?)",
     "images without content": "they are black or of one colour: no label can be made; take them out or re-export them",
+    "missing images": "unpack all cameras' images, or take the frames out of poses.txt",
+    "poses that are no rigid motion": "rotations must have columns of length 1 at right angles: check the order of the 12 "
+    "numbers (rows of the 3x4 matrix rig -> world, metres)",
+    "jumps in the poses": "the car cannot have moved that far: cut the drive there, or estimate its poses anew",
+    "poses in the wrong direction": "poses must take the rig's points to the world; these look like their inverses",
+    "implausible steps": "check the unit of the poses: metres",
+    "implausible camera": "check the intrinsics: pixels of the images as they are stored",
+    "images do not fit the poses": "frame numbers, poses or camera positions belong to other images; check which frame "
+    "each pose is of",
+    "intrinsics, positions and poses disagree": "one of them is wrong by about this factor: intrinsics of images of another "
+    "size, or a unit that is not metres",
+    "voxel labels without image": "get the images of these frames, too",
+    "frames without pose": "nothing, if intended: they are left out (KITTI-360 has none where the car stands)",
     "gaps in frame numbers": "nothing, if intended: no pair is made across a gap",
     "clips without a pair": "a clip needs two consecutive frames",
     "frames without the one before": "a sample needs the frame before it: unpack the whole sequences",
@@ -48,6 +61,7 @@ _REMEDIES = {
 _NOTES = frozenset(
     {
         "gaps in frame numbers",
+        "frames without pose",
         "images without label map",
         "void as one more class",
         "frames at the beginning of a clip",

@@ -14,6 +14,7 @@ import numpy as np
 from nolabel.data.cityscapes import CITYSCAPES_SOURCE
 from nolabel.data.doctor_clips import check_clips
 from nolabel.data.doctor_report import CANNOT_OPEN, DoctorReport, Finding, Findings, Request
+from nolabel.data.doctor_rigs import check_kitti360, check_rig
 from nolabel.data.doctor_stereo import check_cityscapes_video, check_kitti_raw, check_stereo_folder
 from nolabel.data.files import examples, list_images, natural_key
 from nolabel.data.folder import flat_name
@@ -226,6 +227,8 @@ def _first_split(root: Path, folders: Iterable[str]) -> str:
 
 _CHECKS: dict[Layout, Callable[[Request], None]] = {
     "cityscapes": _check_cityscapes,
+    "kitti360": check_kitti360,
+    "rig": check_rig,
     "kitti_raw": check_kitti_raw,
     "stereo": check_stereo_folder,
     "labelled": _check_labelled_folder,

@@ -84,6 +84,7 @@ class Kitti360Views(PosedDrives):
             frame and the next.
         depth: whether the LiDAR's depth of view 0 is read, where it is there.
         reference_compat: grids of the side cameras and depth maps to the pixel as the original has them.
+        check_files: whether missing images are an error at once.
 
     Raises:
         DataError: calibration, poses, or images are missing.
@@ -107,6 +108,7 @@ class Kitti360Views(PosedDrives):
         labels: str = "none",
         depth: bool = False,
         reference_compat: bool = False,
+        check_files: bool = True,
     ) -> None:
         if labels not in ("none", "present", "required"):
             raise ConfigError(f"labels={labels!r}", hint="none, present or required")
@@ -135,6 +137,7 @@ class Kitti360Views(PosedDrives):
             labels=None if labels == "none" else self._read_labels,
             depth=self._read_depth if depth else None,
             hint=KITTI360_SOURCE,
+            check_files=check_files,
         )
 
     def _drive(

@@ -21,7 +21,9 @@ from nolabel.structures import StereoCalibration
 
 __all__ = ["CAMVID_SEQUENCES", "Layout", "find_layout", "open_images", "open_stereo_video"]
 
-Layout = Literal["cityscapes", "kitti_raw", "stereo", "labelled", "camvid", "coco", "video", "images"]
+Layout = Literal[
+    "cityscapes", "kitti360", "rig", "kitti_raw", "stereo", "labelled", "camvid", "coco", "video", "images"
+]
 
 
 def find_layout(root: str | Path) -> Layout:
@@ -38,6 +40,10 @@ def find_layout(root: str | Path) -> Layout:
     folders = {path.name for path in root.iterdir() if path.is_dir()}
     if folders & {"leftImg8bit_sequence", "leftImg8bit", "gtFine"}:
         return "cityscapes"
+    if "data_2d_raw" in folders:
+        return "kitti360"
+    if (root / "rig.yaml").is_file():
+        return "rig"
     if any(root.glob("*/*_sync")):
         return "kitti_raw"
     if folders & {"left", "right"}:
@@ -125,6 +131,8 @@ def open_images(
     inner = next((root / name for name in places.get(layout, ()) if (root / name).is_dir()), root)
     if layout == "kitti_raw":
         return FolderImages([path for path in list_images(root) if "image_02" in path.parts], transform)
+    if layout == "kitti360":
+        return FolderImages([path for path in list_images(root) if "image_00" in path.parts], transform)
     if layout == "camvid" and inner == root:
         pictures = [path for path in list_images(root) if not path.parent.name.endswith("annot")]
         return FolderImages(pictures, transform)

@@ -99,6 +99,7 @@ class PosedDrives(Dataset[PosedSample]):
         labels: (drive, frame number, camera) -> (H, W) classes of a moment's view, or None.
         depth: (drive, frame number, camera) -> (H, W) metres, or None.
         hint: what to do where images are missing.
+        check_files: whether missing images are an error at once; they are one when they are read in any case.
 
     Raises:
         DataError: there are no moments, or images are missing.
@@ -116,6 +117,7 @@ class PosedDrives(Dataset[PosedSample]):
         labels: Callable[[str, int, str], Tensor | None] | None = None,
         depth: Callable[[str, int, str], Tensor | None] | None = None,
         hint: str | None = None,
+        check_files: bool = True,
     ) -> None:
         self.drives = {drive.name: drive for drive in drives}
         self.moments, self.pairs, self.size, self.step = list(moments), list(pairs), size, step
@@ -124,7 +126,7 @@ class PosedDrives(Dataset[PosedSample]):
             raise ConfigError("frames between views: step at least 1, offsets rising from 0")
         if not self.moments:
             raise DataError("there is no frame with images and a pose to start from", hint=hint)
-        missing = self.missing()
+        missing = self.missing() if check_files else []
         if missing:
             raise DataError(f"{len(missing)} images are missing: {examples(missing)}", hint=hint)
 

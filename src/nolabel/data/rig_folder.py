@@ -145,6 +145,7 @@ class RigFolderViews(PosedDrives):
         size: (height, width) of the views: images are resized to it, whatever their shape.
         step: frames between the two views of a camera.
         labels: whether classes of view 0 are read, where they are there.
+        check_files: whether missing images are an error at once.
 
     Raises:
         DataError: the rig, poses, or images are missing or wrong.
@@ -158,6 +159,7 @@ class RigFolderViews(PosedDrives):
         size: tuple[int, int] = (192, 640),
         step: int = 1,
         labels: bool = False,
+        check_files: bool = True,
     ) -> None:
         self.root, self.split = Path(root), split
         self.rig = read_rig(self.root)
@@ -179,7 +181,16 @@ class RigFolderViews(PosedDrives):
             ]
         pairs = [CameraPair(name, _range(settings.offset)) for name, settings in self.rig.cameras.items()]
         read = partial(_read_labels, {name: folder / "labels" for name, folder in folders.items()}, size)
-        super().__init__(drives, moments, pairs, size, step=step, labels=read if labels else None, hint=_HELP)
+        super().__init__(
+            drives,
+            moments,
+            pairs,
+            size,
+            step=step,
+            labels=read if labels else None,
+            hint=_HELP,
+            check_files=check_files,
+        )
 
     def _chosen(self, split: str) -> Callable[[str, int], bool]:
         if not self.rig.splits:

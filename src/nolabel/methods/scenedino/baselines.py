@@ -24,11 +24,12 @@ class EmptyScene:
         """Nothing is seen."""
         return ViewPrediction()
 
-    def volume(self, image: Tensor, intrinsics: Tensor, points: Tensor) -> VolumePrediction:
+    def volume(
+        self, image: Tensor, intrinsics: Tensor, centres: Tensor, needed: Tensor | None = None
+    ) -> VolumePrediction:
         """Nothing is there."""
-        return VolumePrediction(
-            points.new_zeros(len(points)), points.new_zeros(len(points), dtype=torch.long)
-        )
+        nothing = torch.zeros(centres.shape[:3], device=centres.device)
+        return VolumePrediction(nothing, nothing.long())
 
 
 class GroundPlane:
@@ -48,9 +49,6 @@ class GroundPlane:
     ) -> None:
         self.normal, self.height, self.thickness = normal, height, thickness
 
-    def _above(self, points: Tensor) -> Tensor:
-        return points @ points.new_tensor(self.normal) + self.height
-
     def view(self, image: Tensor, intrinsics: Tensor, *, features: bool = False) -> ViewPrediction:
         """Where rays meet the road; rays into the sky end 80 metres away."""
         height, width = image.shape[-2:]
@@ -61,11 +59,13 @@ class GroundPlane:
         distance = torch.where(sinking > 1e-3, self.height / sinking.clamp(min=1e-3), 80.0).clamp(max=80.0)
         return ViewPrediction(distance=distance.view(height, width))
 
-    def volume(self, image: Tensor, intrinsics: Tensor, points: Tensor) -> VolumePrediction:
+    def volume(
+        self, image: Tensor, intrinsics: Tensor, centres: Tensor, needed: Tensor | None = None
+    ) -> VolumePrediction:
         """Matter near the plane."""
-        density = MATTER * (self._above(points).abs() <= self.thickness / 2).float()
-        road = CITYSCAPES_19.index("road")
-        return VolumePrediction(density, torch.full((len(points),), road, device=points.device))
+        above = centres @ centres.new_tensor(self.normal) + self.height
+        density = MATTER * (above.abs() <= self.thickness / 2).float()
+        return VolumePrediction(density, torch.full_like(density, CITYSCAPES_19.index("road")).long())
 
 
 class BackProjection:
@@ -86,23 +86,21 @@ class BackProjection:
         thickness: float = 0.4,
     ) -> None:
         self.seen, self.head, self.thickness = seen, head, thickness
-        self._last: tuple[Tensor, ViewPrediction] | None = None
 
     def view(self, image: Tensor, intrinsics: Tensor, *, features: bool = False) -> ViewPrediction:
-        """What the model sees; the last image's is remembered, as a volume is asked for in parts."""
-        if self._last is None or self._last[0] is not image:
-            if callable(self.seen):
-                distance, classes = self.seen(image, intrinsics)
-                seen = ViewPrediction(classes={self.head: classes}, distance=distance)
-            else:
-                seen = self.seen.view(image, intrinsics)
-            self._last = image, seen
-        return self._last[1]
+        """What the model sees."""
+        if not callable(self.seen):
+            return self.seen.view(image, intrinsics)
+        distance, classes = self.seen(image, intrinsics)
+        return ViewPrediction(classes={self.head: classes}, distance=distance)
 
-    def volume(self, image: Tensor, intrinsics: Tensor, points: Tensor) -> VolumePrediction:
+    def volume(
+        self, image: Tensor, intrinsics: Tensor, centres: Tensor, needed: Tensor | None = None
+    ) -> VolumePrediction:
         """Matter within half the thickness of the seen surface."""
         seen = self.view(image, intrinsics)
         assert seen.distance is not None
+        points = centres.reshape(-1, 3)
         projected = points @ intrinsics.to(points).mT
         ahead = projected[:, 2] > 1e-3
         pixels = (projected[:, :2] / projected[:, 2:].clamp(min=1e-3)).T[None, :, None]  # (1, 2, 1, P)
@@ -111,4 +109,5 @@ class BackProjection:
         distance, classes = found[0, :, 0]
         near = (points.norm(dim=1) - distance).abs() <= self.thickness / 2
         matter = ahead & inside[0, 0, 0] & near & (distance > 0)
-        return VolumePrediction(MATTER * matter.float(), classes.long())
+        density = MATTER * matter.float()
+        return VolumePrediction(density.view(centres.shape[:3]), classes.long().view(centres.shape[:3]))

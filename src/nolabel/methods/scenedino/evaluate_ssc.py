@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from nolabel.metrics.completion import (
     CompletionQuality,
     CompletionScores,
     completion_table,
+    ssc_field_of_view,
     ssc_prediction_labels,
     ssc_target_labels,
     ssc_voxel_centres,
@@ -116,23 +118,23 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def volume_of(model: SceneModel, image: Tensor, intrinsics: Tensor, chunk: int = 1 << 19) -> VolumePrediction:
-    """Density and class of every voxel of SSCBench's grid, each (256, 256, 32) on the CPU.
+def volume_of(model: SceneModel, image: Tensor, intrinsics: Tensor) -> VolumePrediction:
+    """Density and class of the voxels of SSCBench's grid that the camera sees, each (256, 256, 32) on the CPU.
 
     Args:
         model: what is asked.
         image: (3, H, W) RGB in [0, 1].
         intrinsics: (3, 3) pixels.
-        chunk: points to ask for at once.
     """
-    centres = ssc_voxel_centres()
-    points = centres.view(-1, 3).float().to(image.device)
-    parts = [model.volume(image, intrinsics, part) for part in points.split(chunk)]
-    density, classes = (
-        torch.cat([getattr(part, name).cpu() for part in parts]).view(centres.shape[:3])
-        for name in ("density", "classes")
-    )
-    return VolumePrediction(density.float(), classes.long())
+    centres, seen = _grid()
+    volume = model.volume(image, intrinsics, centres.to(image.device), seen.to(image.device))
+    return VolumePrediction(volume.density.float().cpu(), volume.classes.long().cpu())
+
+
+@cache
+def _grid() -> tuple[Tensor, Tensor]:
+    """Voxel centres in the camera's frame, and which of them it sees."""
+    return ssc_voxel_centres().float(), ssc_field_of_view()
 
 
 def model_labels(volume: VolumePrediction, *, reference_compat: bool = False) -> Tensor:
@@ -146,7 +148,7 @@ def score_labels(
     pairs: Iterable[tuple[Tensor, Tensor]], name: str = "labels", trade_off: _TradeOff | None = None
 ) -> SscResult:
     """Score pairs of label volumes: predictions of 16 labels and SSCBench's own targets, each (256, 256, 32)."""
-    metric, frames = CompletionQuality(), 0
+    metric, frames = CompletionQuality(_grid()[1]), 0
     for prediction, target in pairs:
         metric.update(prediction[None], ssc_target_labels(target[None]))
         frames += 1
@@ -160,7 +162,7 @@ class _TradeOff:
     """Counts of occupied voxels at each threshold, over the largest range."""
 
     def __init__(self) -> None:
-        self.field_of_view = CompletionQuality().field_of_view
+        self.field_of_view = _grid()[1]
         self.counts = torch.zeros(len(TRADE_OFF), 3, dtype=torch.int64)  # both, predicted, true
 
     def add(self, density: Tensor, target: Tensor) -> None:

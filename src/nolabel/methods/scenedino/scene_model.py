@@ -30,11 +30,11 @@ class ViewPrediction:
 
 @dataclass(frozen=True, eq=False)
 class VolumePrediction:
-    """What a model says about points.
+    """What a model says about voxels.
 
     Attributes:
-        density: (P,) 1 / metre.
-        classes: (P,) int64 train ids.
+        density: (X, Y, Z) 1 / metre, as it is (not grown); anything where nobody asked.
+        classes: (X, Y, Z) int64 train ids; anything where there is no matter in a voxel or its neighbours.
     """
 
     density: Tensor
@@ -54,6 +54,15 @@ class SceneModel(Protocol):
         """
         ...
 
-    def volume(self, image: Tensor, intrinsics: Tensor, points: Tensor) -> VolumePrediction:
-        """Look at points (P, 3), metres, in the camera's frame; arguments as those of :meth:`view`."""
+    def volume(
+        self, image: Tensor, intrinsics: Tensor, centres: Tensor, needed: Tensor | None = None
+    ) -> VolumePrediction:
+        """Look at the centres of voxels.
+
+        Args:
+            image: (3, H, W) RGB in [0, 1].
+            intrinsics: (3, 3) pixels of the image.
+            centres: (X, Y, Z, 3) metres, in the camera's frame.
+            needed: (X, Y, Z) bool: voxels whose label counts; all by default.
+        """
         ...
