@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from nolabel.cli.scenedino_data import evaluate_2d, evaluate_ssc, prepare
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Posed video of several cameras to 3D scenes from one image (SceneDINO): a field of density and features is "
     "learnt from the views of each other, then split into semantic classes, all without labels.",
 )
+app.command()(prepare)
+app.command("evaluate-2d")(evaluate_2d)
+app.command("evaluate-ssc")(evaluate_ssc)
