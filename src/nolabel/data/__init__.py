@@ -16,6 +16,8 @@ from nolabel.data.labelled import LabelledDataset
 from nolabel.data.labelled_opening import LABELLED, find_labelled, open_labels
 from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
+from nolabel.data.posed_opening import POSED, open_posed_views
+from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
 from nolabel.data.sampling import ClassStatistics
 from nolabel.data.semantic_layouts import ListedLabelled, read_list
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
@@ -28,6 +30,7 @@ from nolabel.data.waymo import WaymoScene, convert_waymo, convert_waymo_scene, w
 __all__ = [
     "LABELLED",
     "LAYOUTS",
+    "POSED",
     "SOURCE_OFFSETS",
     "TARGET_FLOWS",
     "UNLABELLED",
@@ -52,6 +55,8 @@ __all__ = [
     "LabelledEntry",
     "ListedLabelled",
     "NoFlow",
+    "PosedBatch",
+    "PosedSample",
     "StereoVideoDataset",
     "StereoVideoOptions",
     "UnlabelledEntry",
@@ -61,6 +66,7 @@ __all__ = [
     "WaymoScene",
     "catalogue",
     "class_statistics",
+    "collate_posed",
     "convert_waymo",
     "convert_waymo_scene",
     "doctor",
@@ -73,6 +79,7 @@ __all__ = [
     "open_images",
     "open_labelled",
     "open_labels",
+    "open_posed_views",
     "open_stereo_video",
     "open_unlabelled",
     "read_image",
