@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nolabel.metrics import FeatureConsistency
+from nolabel.metrics.novel_views import structural_similarity, view_scores
 
 
 def shifted(features: torch.Tensor, columns: int) -> torch.Tensor:
@@ -47,3 +48,18 @@ def test_hidden_pixels_do_not_count():
     metric = FeatureConsistency()
     metric.update(first, -first, forward, backward)
     assert metric.compute().visible == pytest.approx(0.5)
+
+
+def test_views_like_the_photograph():
+    image = torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(1))
+    noisy = (image + 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(2))).clamp(0, 1)
+    spoilt = image.clone()
+    spoilt[..., :2, :] = 0  # within the border that does not count
+    assert torch.all(view_scores(spoilt, image)["psnr"].isinf())
+    torch.testing.assert_close(view_scores(image, image)["ssim"], torch.ones(2, dtype=torch.float64))
+    scores = view_scores(noisy, image)
+    assert torch.all((scores["psnr"] > 18) & (scores["psnr"] < 24))
+    assert torch.all((scores["ssim"] < 0.98) & (scores["ssim"] > 0.8))
+    flat, other = torch.full((1, 1, 9, 9), 0.25), torch.full((1, 1, 9, 9), 0.5)
+    expected = (2 * 0.25 * 0.5 + 1e-4) / (0.25**2 + 0.5**2 + 1e-4)
+    assert structural_similarity(flat, other).item() == pytest.approx(expected)

@@ -132,7 +132,9 @@ def open_images(
     if layout == "kitti_raw":
         return FolderImages([path for path in list_images(root) if "image_02" in path.parts], transform)
     if layout == "kitti360":
-        return FolderImages([path for path in list_images(root) if "image_00" in path.parts], transform)
+        left = [path for path in list_images(root / "data_2d_raw") if "image_00" in path.parts]
+        published = [path for path in left if path.parent.name == "data_rect"]
+        return FolderImages(published or left, transform)
     if layout == "camvid" and inner == root:
         pictures = [path for path in list_images(root) if not path.parent.name.endswith("annot")]
         return FolderImages(pictures, transform)

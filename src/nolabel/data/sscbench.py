@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nolabel.data.files import examples, read_image
-from nolabel.data.kitti360 import prepared_folder, raw_folder, resize_bilinear
+from nolabel.data.kitti360 import SPLIT_DRIVES, prepared_folder, raw_folder, resize_bilinear
 from nolabel.data.kitti360_calibration import PERSPECTIVE, read_kitti360_calibration
 from nolabel.data.posed_rig import read_poses
-from nolabel.errors import DataError
+from nolabel.errors import ConfigError, DataError
 from nolabel.geometry import pixel_intrinsics
 
 __all__ = ["SSCBENCH_SOURCE", "VOXEL_SHAPE", "SscFrame", "SscbenchFrames", "find_voxels", "read_voxels"]
@@ -28,7 +28,6 @@ SSCBENCH_SOURCE = (
 )
 VOXEL_SHAPE = (256, 256, 32)
 _NAME = re.compile(r"^(\d+)_1_1\.(npy|npz)$")
-_SPLITS = {"test": "0009", "val": "0006"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +94,8 @@ class SscbenchFrames(Dataset[SscFrame]):
     Args:
         images: root of the images.
         voxels: folder of the labels; ``images/sscbench`` by default.
-        split: ``test`` (drive 0009) or ``val`` (0006); None or other names take every drive that has labels.
+        split: drives of ``images/splits/<split>_files.txt`` where there is such a list; else of SSCBench: ``test`` is drive
+            0009, ``val`` 0006. None takes every drive that has labels.
         size: (height, width) of the images.
         drives: only these (names or parts of names); overrides ``split``.
 
@@ -115,12 +115,9 @@ class SscbenchFrames(Dataset[SscFrame]):
         root = Path(images)
         self.size = size
         self.matrix = read_kitti360_calibration(root / "calibration").matrix
+        if drives is None and split is not None:
+            drives = _drives_of(root, split)
         volumes = find_voxels(voxels if voxels is not None else root / "sscbench", drives)
-        official = _SPLITS.get(split or "")
-        if drives is None and official is not None:
-            # Worlds name their drives otherwise: there, and in private sets, every volume counts.
-            kept = [path for path in volumes if f"_{official}_" in path.parent.name]
-            volumes = kept or volumes
         self.frames = [(_image_of(root, path, size), path) for path in volumes]
         missing = [image for image, _ in self.frames if not image.is_file()]
         if missing:
@@ -145,6 +142,18 @@ class SscbenchFrames(Dataset[SscFrame]):
             intrinsics=pixel_intrinsics(self.matrix, *self.size).float(),
             voxels=voxels,
         )
+
+
+def _drives_of(root: Path, split: str) -> list[str]:
+    """Names of a split's drives, or the part of theirs that tells them."""
+    lists = root / "splits" / f"{split}_files.txt"
+    if lists.is_file():
+        return sorted({line.split()[0] for line in lists.read_text().splitlines() if line.strip()})
+    if split not in SPLIT_DRIVES:
+        raise ConfigError(
+            f"SSCBench-KITTI-360 has no split {split!r}", hint=f"known: {', '.join(SPLIT_DRIVES)}"
+        )
+    return [f"_drive_{number:04d}_" for number in SPLIT_DRIVES[split]]
 
 
 def _number(volume: Path) -> int:

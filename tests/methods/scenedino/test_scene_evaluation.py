@@ -70,7 +70,7 @@ def test_views_without_labels_are_refused(kitti360_world):
 
 @pytest.fixture(scope="module")
 def frames(kitti360_world):
-    return SscbenchFrames(kitti360_world, size=SIZE)
+    return SscbenchFrames(kitti360_world, split="train", size=SIZE)
 
 
 def test_baselines_of_completion_rank_as_they_should(frames, views, tmp_path):
