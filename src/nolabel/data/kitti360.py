@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -119,14 +120,15 @@ class Kitti360Views(PosedDrives):
             self.root, split, lists, Path(poses) if poses else self.root / "data_poses", drives
         )
         cameras = [*(PERSPECTIVE if stereo else PERSPECTIVE[:1]), *(SIDE if side_cameras else ())]
-        offset = (side_offset, side_offset) if isinstance(side_offset, int) else tuple(side_offset)
-        pairs = [CameraPair(name, offset if name in SIDE else (0, 0)) for name in cameras]  # type: ignore[arg-type]
-        opened = [self._drive(name, cameras, size, *read) for name, (_, *read) in places.items()]
+        first, last = (side_offset, side_offset) if isinstance(side_offset, int) else side_offset
+        pairs = [CameraPair(name, (first, last) if name in SIDE else (0, 0)) for name in cameras]
+        opened = [self._drive(name, cameras, size, part) for name, part in places.items()]
         moments = [
             Moment(name, place, camera)
-            for name, (starts, frames, _) in places.items()
-            for place, camera in starts
-            if camera in cameras and (labels != "required" or self._labelled(name, camera, frames, place))
+            for name, part in places.items()
+            for place, camera in part.starts
+            if camera in cameras
+            and (labels != "required" or self._labelled(name, camera, part.frames, place))
         ]
         super().__init__(
             opened,
@@ -140,9 +142,7 @@ class Kitti360Views(PosedDrives):
             check_files=check_files,
         )
 
-    def _drive(
-        self, name: str, cameras: Iterable[str], size: tuple[int, int], frames: tuple[int, ...], poses: Tensor
-    ) -> Drive:
+    def _drive(self, name: str, cameras: Iterable[str], size: tuple[int, int], part: DriveSplit) -> Drive:
         rig = {}
         for camera in cameras:
             prepared = prepared_folder(self.prepared, name, camera, size)
@@ -160,7 +160,7 @@ class Kitti360Views(PosedDrives):
                 if prepared.is_dir()
                 else view_maker(self.calibration, camera, size, self.reference_compat),
             )
-        return Drive(name, frames, poses, rig)
+        return Drive(name, part.frames, part.poses, rig)
 
     def _label_path(self, drive: str, frame: int) -> Path:
         return _frame_path(self.root / _SEMANTICS / drive / PERSPECTIVE[0] / "semantic", frame)
@@ -239,14 +239,29 @@ def resize_bilinear(image: Tensor, size: tuple[int, int]) -> Tensor:
 Starts = list[tuple[int, str]]
 
 
+@dataclass(frozen=True, eq=False)
+class DriveSplit:
+    """What a split takes of a drive.
+
+    Attributes:
+        starts: (place, camera) of the samples.
+        frames: frame numbers by place.
+        poses: (N, 4, 4) float64 vehicle to world by place.
+    """
+
+    starts: Starts
+    frames: tuple[int, ...]
+    poses: Tensor
+
+
 def read_split(
     root: Path,
     split: str,
     lists: str | Path | None,
     poses: Path,
     drives: Sequence[str] | None = None,
-) -> dict[str, tuple[Starts, tuple[int, ...], Tensor]]:
-    """The samples of a split: by drive the (place, camera) to start from, the frame numbers, and the poses.
+) -> dict[str, DriveSplit]:
+    """The samples of a split, by drive.
 
     Places count the rows of poses.txt, as the official lists do. Drives without images are left out.
 
@@ -263,7 +278,7 @@ def read_split(
         if listed is None
         else listed
     )
-    found: dict[str, tuple[Starts, tuple[int, ...], Tensor]] = {}
+    found: dict[str, DriveSplit] = {}
     for name in names:
         wanted = drives is None or any(part in name for part in drives)
         if not wanted or not (root / "data_2d_raw" / name).is_dir():
@@ -280,7 +295,7 @@ def read_split(
                     f"{file} starts from row {end - 1} of {name}, which has {len(frames)} poses",
                     hint="the list and the poses belong to different releases",
                 )
-        found[name] = starts, frames, matrices
+        found[name] = DriveSplit(starts, frames, matrices)
     if not found:
         raise DataError(f"{root} holds no drive of split {split!r}: {examples(names)}", hint=KITTI360_SOURCE)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from nolabel.errors import ConfigError, DataError
 __all__ = ["POSED", "PosedLayout", "open_posed_views"]
 
 PosedLayout = Literal["kitti360", "rig", "realestate"]
-POSED: dict[str, type[Dataset[PosedSample]]] = {
+POSED: dict[str, Callable[..., Dataset[PosedSample]]] = {
     "kitti360": Kitti360Views,
     "rig": RigFolderViews,
     "realestate": RealEstateViews,
@@ -50,11 +51,13 @@ def open_posed_views(
     if name not in POSED:
         raise ConfigError(f"no posed layout is called {name!r}", hint=f"known: {', '.join(POSED)}")
     try:
-        return POSED[name](root, split, size=size, **options)  # type: ignore[call-arg]
+        return POSED[name](root, split, size=size, **options)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise ConfigError(f"{name}: {error}", hint=f"see nolabel.data.{POSED[name].__name__}") from None
+        raise ConfigError(
+            f"{name}: {error}", hint=f"see the options of layout {name} in nolabel.data"
+        ) from None
 
 
 def _find(root: Path) -> str:

@@ -8,6 +8,7 @@ wrong focal length, which leaves all lines as they are when a car drives straigh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,9 +68,9 @@ def track(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> tuple[np
     """Follow points (N, 2) from one grey picture to another: where they are, and whether the way back agrees."""
     if not len(points):
         return points, np.zeros(0, bool)
-    options = {"winSize": (15, 15), "maxLevel": 4}
-    there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None, **options)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None, **options)
+    options: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
+    there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, points.copy(), **options)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(second, first, there, there.copy(), **options)
     agree = np.linalg.norm(back - points, axis=1) < AGREE
     return there, (found[:, 0] > 0) & (again[:, 0] > 0) & agree
 

@@ -67,8 +67,8 @@ class FeatureConsistency(Metric):
 
     def compute(self) -> FeatureConsistencyScores:
         """Score all pairs."""
-        means = (self.sums / self.seen).tolist()
-        return FeatureConsistencyScores(*means, visible=float(self.seen / self.pixels))
+        l1, l2, cosine = (self.sums / self.seen).tolist()
+        return FeatureConsistencyScores(l1, l2, cosine, float(self.seen / self.pixels))
 
 
 def _enlarged(features: Tensor, size: tuple[int, ...]) -> Tensor:

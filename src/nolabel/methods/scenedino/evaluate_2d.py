@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pydantic
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from nolabel.errors import DataError
 from nolabel.geometry import depth_from_distance
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.scenedino.crf import refine_labels
-from nolabel.methods.scenedino.scene_model import SceneModel, ViewPrediction
+from nolabel.methods.scenedino.scene_model import SceneModel, ViewPrediction, spread
 from nolabel.metrics import SCENEDINO_CLASS_WEIGHTS, SemanticQuality, SemanticScores, depth_scores
 from nolabel.structures.files import write_json
 
@@ -39,7 +38,7 @@ class Evaluation2dConfig(Config):
     """As the original: distances along the ray taken for depths, abs_rel and sq_rel square-rooted."""
 
 
-PROTOCOLS = {"published": {"crf": True}, "released": {"crf": False}}
+PROTOCOLS: dict[str, dict[str, Any]] = {"published": {"crf": True}, "released": {"crf": False}}
 """Name -> settings: the paper's tables, and what the released configuration computes."""
 
 
@@ -157,16 +156,11 @@ def evaluate_2d(
         DataError: no sample has labels.
     """
     config = config or Evaluation2dConfig()
-    count = len(views)
-    chosen = (
-        range(count)
-        if limit is None or limit >= count
-        else np.linspace(0, count - 1, limit).round().astype(int)
-    )
+    chosen = spread(len(views), limit)
     scores, images = _Scores(config), 0
     with Progress("scoring views", len(chosen), unit="images", enabled=progress) as bar:
         for index in chosen:
-            sample = views[int(index)]
+            sample = views[index]
             if sample.labels is not None:
                 with torch.no_grad():
                     seen = model.view(sample.images[0].to(device), sample.intrinsics[0].to(device))

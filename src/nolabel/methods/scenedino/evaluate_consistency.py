@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from nolabel.data.posed_views import PosedSample
 from nolabel.engine.progress import Progress
 from nolabel.errors import DataError
 from nolabel.methods.scenedino.evaluate_2d import Views
-from nolabel.methods.scenedino.scene_model import SceneModel
+from nolabel.methods.scenedino.scene_model import SceneModel, spread
 from nolabel.metrics import FeatureConsistency, FeatureConsistencyScores
 from nolabel.models.motion import MotionEstimator
 
@@ -42,15 +41,11 @@ def evaluate_consistency(
     Raises:
         DataError: a sample has one view, or the model gives no features.
     """
-    count, metric = len(views), FeatureConsistency()
-    chosen = (
-        range(count)
-        if limit is None or limit >= count
-        else np.linspace(0, count - 1, limit).round().astype(int)
-    )
+    metric = FeatureConsistency()
+    chosen = spread(len(views), limit)
     with Progress("comparing views", len(chosen), unit="pairs", enabled=progress) as bar:
         for index in chosen:
-            sample = views[int(index)]
+            sample = views[index]
             if len(sample.images) < 2:
                 raise DataError(
                     f"{sample.name} has one view", hint="consistency needs two views of one camera"

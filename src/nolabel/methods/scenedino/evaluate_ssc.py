@@ -18,7 +18,7 @@ from nolabel.data.sscbench import SscbenchFrames, SscFrame, find_voxels, read_vo
 from nolabel.engine.progress import Progress
 from nolabel.errors import ConfigError, DataError
 from nolabel.labels import raw_table
-from nolabel.methods.scenedino.scene_model import SceneModel, VolumePrediction
+from nolabel.methods.scenedino.scene_model import SceneModel, VolumePrediction, spread
 from nolabel.metrics.completion import (
     SSC_RANGES,
     CompletionQuality,
@@ -212,7 +212,7 @@ def evaluate_ssc(
         save_volumes: also keep labels and densities, in ``out``/volumes.
         progress: show progress on standard error.
     """
-    chosen = _spread(len(frames), limit)
+    chosen = spread(len(frames), limit)
     if save_volumes and out is None:
         raise ConfigError("volumes need a folder", hint="give --out")
     curve = _TradeOff()
@@ -280,12 +280,6 @@ def evaluate_volumes(
 
     result = score_labels(pairs(), name or Path(predictions).name)
     return result if out is None else result.write(Path(out))
-
-
-def _spread(count: int, limit: int | None) -> list[int]:
-    if limit is None or limit >= count:
-        return list(range(count))
-    return np.unique(np.linspace(0, count - 1, limit).round().astype(int)).tolist()
 
 
 def _save(folder: Path, name: str, labels: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -108,7 +110,9 @@ class NetworkScenes:
         field, _ = self.encode(image, intrinsics)
         head = self.network.semantic_head
         expansion = self.network.expansion
-        classify = _first_class if head is None else FoldedHead(expansion, head, self.mode)
+        classify: Callable[[Tensor], Tensor] = (
+            _first_class if head is None else FoldedHead(expansion, head, self.mode)
+        )
         density, classes = query_volume(field, centres, classify, needed=needed, chunk=self.settings.chunk)
         return VolumePrediction(density, classes)
 

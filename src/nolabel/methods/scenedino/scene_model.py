@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["SceneModel", "ViewPrediction", "VolumePrediction"]
+__all__ = ["SceneModel", "ViewPrediction", "VolumePrediction", "spread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +67,10 @@ class SceneModel(Protocol):
             needed: (X, Y, Z) bool: voxels whose label counts; all by default.
         """
         ...
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """At most ``limit`` of ``count`` numbers, evenly spread; all by default."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return np.unique(np.linspace(0, count - 1, limit).round().astype(int)).tolist()
