@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nolabel.data.doctor_report import Request
-from nolabel.data.kitti360 import SPLIT_DRIVES, Kitti360Views
+from nolabel.data.kitti360 import SPLIT_DRIVES, Kitti360Views, prepared_sizes
 from nolabel.data.posed_rig import Drive, PosedDrives, RigCamera
 from nolabel.data.rig_folder import RigFolderViews, read_rig
 from nolabel.data.rig_measures import RigMeasures, measure_views
@@ -60,11 +60,17 @@ def check_kitti360(request: Request) -> None:
 
 
 def _open_kitti360(root: Path, split: str) -> Kitti360Views:
-    """With side cameras where they are there."""
+    """With side cameras where they are calibrated; prepared images where there are no others."""
+    published = all(
+        any((root / "data_2d_raw").glob(f"*/{camera}/{folder}"))
+        for camera, folder in (("image_00", "data_rect"), ("image_02", "data_rgb"))
+    )
+    prepared = prepared_sizes(root)
+    size = MEASURED_SIZE if published or not prepared else prepared[-1]
     try:
-        return Kitti360Views(root, split, side_offset=10, size=MEASURED_SIZE, check_files=False)
+        return Kitti360Views(root, split, side_offset=10, size=size, check_files=False)
     except DataError:
-        return Kitti360Views(root, split, side_cameras=False, size=MEASURED_SIZE, check_files=False)
+        return Kitti360Views(root, split, side_cameras=False, size=size, check_files=False)
 
 
 def check_rig(request: Request) -> None:

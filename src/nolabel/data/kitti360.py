@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ __all__ = [
     "SPLIT_DRIVES",
     "Kitti360Views",
     "prepared_folder",
+    "prepared_sizes",
     "raw_folder",
     "read_split",
     "resize_bilinear",
@@ -205,6 +207,16 @@ def prepared_folder(root: Path, drive: str, camera: str, size: tuple[int, int]) 
     """Where images of the views' size are kept."""
     tilt = f"_0x{SIDE_TILT:.0f}" if camera in SIDE else ""
     return root / "data_2d_raw" / drive / camera / f"data_{size[0]}x{size[1]}{tilt}"
+
+
+def prepared_sizes(root: Path) -> list[tuple[int, int]]:
+    """Sizes of the views that lie prepared for some camera, smallest first."""
+    found = set()
+    for folder in (root / "data_2d_raw").glob("*/image_0[0-3]/data_*x*"):
+        match = re.match(r"data_(\d+)x(\d+)(_|$)", folder.name)
+        if match:
+            found.add((int(match[1]), int(match[2])))
+    return sorted(found)
 
 
 def raw_folder(root: Path, drive: str, camera: str) -> Path:
