@@ -90,7 +90,9 @@ def _check_images(
     """Missing, unreadable and differing images; return the size of the first camera's."""
     cameras = [pair.camera for pair in opened.pairs]
     frames = sum(len(drive.frames) for drive in opened.drives.values())
-    request.facts |= {"drives": len(opened.drives), "frames with pose": frames, "cameras": ", ".join(cameras)}
+    request.facts.update(
+        {"drives": len(opened.drives), "frames with pose": frames, "cameras": ", ".join(cameras)}
+    )
     request.facts["samples"] = len(opened)
     missing = opened.missing()
     request.findings.add("missing images", *map(request.shown, missing))

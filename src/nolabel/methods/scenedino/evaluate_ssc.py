@@ -87,7 +87,7 @@ class SscResult:
 
     def values(self) -> dict[str, float]:
         """The numbers by name: ``iou_12.8``, ``miou_12.8``, ``miou_hungarian_12.8``, ..."""
-        named = {}
+        named: dict[str, float] = {}
         for reach, direct, matched in zip(SSC_RANGES, self.scores.direct, self.scores.matched, strict=True):
             named |= {f"iou_{reach}": direct.geometric_iou, f"precision_{reach}": direct.precision}
             named |= {f"recall_{reach}": direct.recall, f"miou_{reach}": direct.miou}
