@@ -21,6 +21,8 @@ from nolabel.geometry import invert
 
 __all__ = ["check_kitti360", "check_pose_path", "check_rig"]
 
+OFFICIAL_SAMPLES = {"train": 96902, "val": 9186, "test": 13246}
+"""Lines of the published lists: scores of other numbers of samples cannot be compared with published ones."""
 MEASURED = 8  # samples whose pictures are compared with their poses
 MEASURED_SIZE = (384, 1280)
 RIGID = 0.01  # how far a rotation may be from one
@@ -49,6 +51,12 @@ def check_kitti360(request: Request) -> None:
         assert fault is not None
         raise fault
     request.facts["split"] = opened.split
+    official = {f"2013_05_28_drive_{number:04d}_sync" for number in SPLIT_DRIVES.get(opened.split, ())}
+    if official >= set(opened.drives):
+        whole = OFFICIAL_SAMPLES[opened.split]
+        request.facts["published samples"] = (
+            f"{len(opened)} of {whole}; drives {len(opened.drives)} of {len(official)}"
+        )
     calibrated = opened.calibration.image_size
     _check_images(request, opened, dict.fromkeys(("image_00", "image_01"), calibrated))
     _check_drives(request, opened, calibrated)
