@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nolabel.data.image_sequences import ImageSequence, open_sequences
 from nolabel.data.predicted_labels import PREDICTIONS_FILE
+from nolabel.engine.motion_estimators import open_estimator
 from nolabel.engine.predict_files import PredictionSummary, predict_sequences
 from nolabel.engine.predicting import PredictionOptions
-from nolabel.methods.quadmix.video_flow import open_estimator
 from nolabel.methods.quadmix.video_model import VideoModel
 from nolabel.methods.quadmix.video_predict import VideoPredictor
 from nolabel.structures.coco import categories

@@ -11,10 +11,10 @@ from torch import Tensor
 from nolabel.api.pipelines import Pipeline, images_of, is_many
 from nolabel.api.predict_video import predict_video
 from nolabel.data import to_image
+from nolabel.engine.motion_estimators import open_estimator
 from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.labels import LabelSpace
-from nolabel.methods.quadmix.video_flow import open_estimator
 from nolabel.methods.quadmix.video_model import VideoModel
 from nolabel.methods.quadmix.video_predict import VideoPredictor
 from nolabel.models.motion import MotionEstimator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nolabel.cli.scenedino_data import evaluate_2d, evaluate_ssc, prepare
+from nolabel.cli.scenedino_data import evaluate_2d, evaluate_consistency, evaluate_ssc, prepare
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,3 +14,4 @@ app = typer.Typer(
 app.command()(prepare)
 app.command("evaluate-2d")(evaluate_2d)
 app.command("evaluate-ssc")(evaluate_ssc)
+app.command("evaluate-consistency")(evaluate_consistency)

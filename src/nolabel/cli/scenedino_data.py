@@ -1,4 +1,4 @@
-"""``nolabel scenedino prepare``, ``evaluate-2d``, ``evaluate-ssc``."""
+"""``nolabel scenedino prepare``, ``evaluate-2d``, ``evaluate-ssc``, ``evaluate-consistency``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nolabel.cli.options import Device, Overrides
 if TYPE_CHECKING:
     from nolabel.methods.scenedino.scene_model import SceneModel
 
-__all__ = ["evaluate_2d", "evaluate_ssc", "prepare"]
+__all__ = ["evaluate_2d", "evaluate_consistency", "evaluate_ssc", "prepare"]
 
 ViewSize = Annotated[str, typer.Option(help="Size of the views.", metavar="HEIGHTxWIDTH")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Score this many samples, evenly spread.")]
@@ -168,6 +168,38 @@ def evaluate_ssc(
     typer.echo(result.table())
     for path in result.files:
         typer.echo(f"{path.stem}: {path}")
+
+
+def evaluate_consistency(
+    data: Annotated[Path, typer.Option(help="KITTI-360, an own rig, or RealEstate10K.")],
+    model: Annotated[Path, typer.Argument(help="Run folder, network file, or official checkpoint.")],
+    split: Annotated[str, typer.Option(help="Part of the data.")] = "test",
+    size: ViewSize = "192x640",
+    step: Annotated[int, typer.Option(min=1, help="Frames between the two views.")] = 3,
+    motion: Annotated[
+        str, typer.Option(help="Optical flow: raft_large (as published), raft_small, opencv.")
+    ] = "opencv",
+    motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of that network.")] = None,
+    limit: Limit = None,
+    device: Device = "auto",
+) -> None:
+    """Compare features of two moments along optical flow: L1, L2 and cosine where a pixel is seen in both."""
+    from nolabel.data import open_posed_views
+    from nolabel.engine.devices import pick_device
+    from nolabel.engine.motion_estimators import open_estimator
+    from nolabel.methods.scenedino.evaluate_consistency import evaluate_consistency as run
+
+    place = pick_device(device)
+    options: dict[str, Any] = {"step": step}
+    if (data / "data_2d_raw").is_dir():
+        options |= {"stereo": False, "side_cameras": False}
+    if (data / "frames_720").is_dir():
+        options = {"spacing": step, "views": 2}
+    views: Any = open_posed_views(data, split, size=parse_size(size), **options)
+    scenes = _scenes(model, parse_size(size), place)
+    scores = run(scenes, views, open_estimator(motion, place, motion_weights), limit=limit, device=place)
+    typer.echo(f"L1 {scores.l1:.3f}    L2 {scores.l2:.3f}    cosine {scores.cosine:.3f}")
+    typer.echo(f"seen in both views: {100 * scores.visible:.0f} % of the pixels; flow: {motion}")
 
 
 _HEADS = {

@@ -99,5 +99,8 @@ def test_commands_score_a_network(network, kitti360_world, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert "Mode: hungarian" in result.output and (tmp_path / "ssc" / "results.md").is_file()
+    same = ["scenedino", "evaluate-consistency", str(tmp_path), *options, "--step", "1"]
+    result = CliRunner().invoke(app, same)
+    assert result.exit_code == 0 and "cosine" in result.output, result.output
     refused = CliRunner().invoke(app, ["scenedino", "evaluate-ssc", *options])
     assert refused.exit_code != 0 and "one of the three" in str(refused.exception)

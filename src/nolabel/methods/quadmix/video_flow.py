@@ -8,37 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nolabel.data.flow_source import EstimatedFlow, FlowFiles, fill_cache
 from nolabel.data.video_clips import VideoClips
 from nolabel.data.video_layouts import VideoFrame
+from nolabel.engine.motion_estimators import open_estimator
 from nolabel.engine.progress import Progress
 from nolabel.errors import DataError
 from nolabel.methods.quadmix.video_settings import FlowConfig
-from nolabel.models.motion import MotionEstimator, build_motion
-from nolabel.weights import find_weights, load_checkpoint
-from nolabel.weights.layouts import raft_small, raft_smurf
 
-__all__ = ["attach_flow", "open_estimator"]
-
-
-def open_estimator(name: str, device: torch.device | str = "cpu") -> MotionEstimator:
-    """Build a motion estimator with its registered weights.
-
-    Args:
-        name: see :func:`nolabel.models.motion.build_motion`.
-        device: where it computes.
-
-    Raises:
-        ConfigError: there is no such estimator.
-        WeightsError: its weights are not there.
-    """
-    if name not in ("raft_smurf", "raft_small", "raft_large"):
-        return build_motion(name, device=device)
-    state: dict[str, Tensor] = load_checkpoint(find_weights(name)).state_dict
-    layouts = {"raft_smurf": raft_smurf, "raft_small": raft_small}
-    return build_motion(name, layouts[name].to_network(state) if name in layouts else state, device)
+__all__ = ["attach_flow"]
 
 
 def attach_flow(
