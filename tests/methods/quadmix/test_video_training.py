@@ -42,6 +42,20 @@ def test_source_only_sees_no_target(videos, tmp_path):
     assert names == {"train/loss", "train/source", "train/source_auxiliary"}
 
 
+def test_a_network_of_the_source_alone_looks_at_frames_of_the_targets_size(videos, tmp_path):
+    alone = {
+        "temporal": None,
+        "mixing": None,
+        "class_vectors": None,
+        "match_colours": False,
+        "validation": {},
+    }
+    fit = {**SETTINGS["fit"], "steps": 1}
+    config = settings(videos, **alone, fit=fit, target_frames={"size": [40, 72], "bottom": 8})
+    train_video(config, tmp_path, device="cpu", progress=False)
+    assert load_video_model(tmp_path).size == (32, 72)
+
+
 def test_key_frames_need_labels_for_mixing_only(videos, tmp_path):
     # The real snippets have one labelled frame each: enough to learn from their labels, not to mix them.
     labelled = [{"root": videos / "target", "dataset": "cityscapes_seq"}]

@@ -90,7 +90,7 @@ class VideoTraining(TrainingTask):
             config.network.name,
             LABEL_SPACES[config.space],
             config.network.options,
-            _network_size(self.target or self.source),
+            self._network_size(),
         )
         networks: dict[str, nn.Module] = {"student": student.train()}
         if config.temporal is not None and config.temporal.teacher is not None:
@@ -199,6 +199,17 @@ class VideoTraining(TrainingTask):
         self.backward(loss)
         return loss.detach()
 
+    def _network_size(self) -> tuple[int, int] | None:
+        """Return the size of target frames, also where none are learned from: the network will look at such."""
+        frames = self.config.target_frames
+        if isinstance(frames.size, tuple):
+            return frames.size[0] - (frames.bottom or 0), frames.size[1]
+        if self.target is not None:
+            part = self.target.parts[0]
+        else:
+            part = self.source.parts[0] if self.scorer is None else self.scorer.clips
+        return None if part.size is None else (part.size[0] - part.bottom, part.size[1])
+
     def _unsynchronised(self) -> AbstractContextManager[Any]:
         if self.fabric.world_size == 1:
             return nullcontext()
@@ -231,12 +242,6 @@ def _counts(source: JoinedClips, config: VideoConfig, classes: int, folder: Path
     counted = visible_statistics(source, source.names, classes, config.mixing.window)
     counted.write(folder)
     return counted
-
-
-def _network_size(clips: JoinedClips) -> tuple[int, int] | None:
-    """Return the size of the frames that the network is made for."""
-    part = clips.parts[0]
-    return None if part.size is None else (part.size[0] - part.bottom, part.size[1])
 
 
 def prepare_video(
