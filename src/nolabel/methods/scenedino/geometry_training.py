@@ -6,9 +6,7 @@ The run folder holds ``model.safetensors``, the network that showed the most sim
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ from torch.utils.data import Dataset
 
 from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
 from nolabel.engine.batches import to_device
-from nolabel.engine.fit import TrainingTask, fit
+from nolabel.engine.fit import TrainingTask
 from nolabel.engine.parameter_groups import ParameterRule, parameter_groups, scale_rates
-from nolabel.engine.run_folder import RunFolder, StageRecord
 from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.errors import ConfigError
 from nolabel.geometry import depth_from_distance
@@ -38,32 +35,16 @@ from nolabel.methods.scenedino.network_files import (
     start_transformers,
 )
 from nolabel.methods.scenedino.ray_samplers import whole_views
+from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, TrainedStage, run_stage
 from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
 from nolabel.models.rendering import RenderSettings, Views, render_fast
 from nolabel.models.scenedino import SceneDino, scenedino_config
 from nolabel.weights import file_hash
 
-__all__ = ["TrainedStage", "score_geometry", "start_network", "train_geometry"]
+__all__ = ["score_geometry", "start_network", "train_geometry"]
 
-BEST_FILE = "best.safetensors"
-PICTURES = "pictures"
 DECIDING = "cosine"  # the score that decides which network is kept
-
-
-@dataclass(frozen=True)
-class TrainedStage:
-    """What a stage gave.
-
-    Attributes:
-        model: file of the network.
-        metrics: of the last look.
-        already_finished: the stage was finished before.
-    """
-
-    model: Path
-    metrics: dict[str, float]
-    already_finished: bool = False
 
 
 def start_network(config: NetworkConfig) -> SceneDino:
@@ -290,24 +271,12 @@ def train_geometry(
     files = {"initial": config.network.initial, "transformer": config.network.transformer}
     hashes = {name: file_hash(find_network(file)) for name, file in files.items() if file is not None}
     return run_stage(
-        task, config, {**(inputs or {}), **hashes}, device=device, overwrite=overwrite, progress=progress
+        task,
+        config.fit,
+        Path(out),
+        config,
+        {**(inputs or {}), **hashes},
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
     )
-
-
-def run_stage(
-    task: Any,
-    config: Any,
-    inputs: Mapping[str, str] | None,
-    *,
-    device: str,
-    overwrite: bool,
-    progress: bool,
-) -> TrainedStage:
-    """Run a stage's task, and tidy up what only a stopped run needs."""
-    record = StageRecord(settings=config, inputs=dict(inputs or {}))
-    result = fit(
-        task, config.fit, task.out, settings=record, device=device, overwrite=overwrite, progress=progress
-    )
-    shutil.rmtree(RunFolder(task.out).checkpoints, ignore_errors=True)
-    (Path(task.out) / BEST_FILE).unlink(missing_ok=True)
-    return TrainedStage(Path(task.out) / MODEL_FILE, result.metrics, result.already_finished)

@@ -20,7 +20,6 @@ from nolabel.engine.fit import TrainingTask
 from nolabel.engine.seeding import generator_of
 from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.methods.scenedino.geometry_learner import views_from_first
-from nolabel.methods.scenedino.geometry_training import PICTURES, TrainedStage, run_stage
 from nolabel.methods.scenedino.network_files import find_network, load_scenedino, save_scenedino
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.semantic_buffers import NeighbourhoodBuffer
@@ -33,6 +32,7 @@ from nolabel.methods.scenedino.semantic_learner import (
 )
 from nolabel.methods.scenedino.semantic_scores import score_semantics
 from nolabel.methods.scenedino.semantic_settings import SemanticTrainingConfig
+from nolabel.methods.scenedino.stage_run import PICTURES, TrainedStage, run_stage
 from nolabel.methods.scenedino.surface_sampling import SurfaceDraws, draw_surface, five_crop, sample_surface
 from nolabel.models.rendering import Rays, RenderSettings, Views, render_fast
 from nolabel.models.scenedino import FoldedField, HeadConfig, SceneDino, SemanticHead
@@ -297,4 +297,13 @@ def train_semantics(
     frozen = load_scenedino(network)
     task = SemanticTraining(config, frozen, scenes, looked_at, Path(out))
     identity = {**(inputs or {}), "network": file_hash(find_network(network))}
-    return run_stage(task, config, identity, device=device, overwrite=overwrite, progress=progress)
+    return run_stage(
+        task,
+        config.fit,
+        Path(out),
+        config,
+        identity,
+        device=device,
+        overwrite=overwrite,
+        progress=progress,
+    )

@@ -1,0 +1,63 @@
+"""What both stages leave in their run folders, and how they are run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nolabel.config import Config
+from nolabel.engine.fit import FitConfig, TrainingTask, fit
+from nolabel.engine.run_folder import RunFolder, StageRecord
+from nolabel.engine.segmentor_file import MODEL_FILE
+
+__all__ = ["BEST_FILE", "PICTURES", "TrainedStage", "run_stage"]
+
+BEST_FILE = "best.safetensors"
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """What a stage gave.
+
+    Attributes:
+        model: file of the network.
+        metrics: of the last look.
+        already_finished: the stage was finished before.
+    """
+
+    model: Path
+    metrics: dict[str, float]
+    already_finished: bool = False
+
+
+def run_stage(
+    task: TrainingTask,
+    loop: FitConfig,
+    out: Path,
+    settings: Config,
+    inputs: Mapping[str, str],
+    *,
+    device: str,
+    overwrite: bool,
+    progress: bool,
+) -> TrainedStage:
+    """Run a stage's task, and tidy up what only a stopped run needs.
+
+    Args:
+        task: it writes the model itself, at the last validation.
+        loop: settings of the training loop.
+        out: run folder.
+        settings: all settings of the stage.
+        inputs: hashes of what it starts from, by name.
+        device: see :func:`nolabel.engine.fit.fit`.
+        overwrite: likewise.
+        progress: likewise.
+    """
+    record = StageRecord(settings=settings, inputs=dict(inputs))
+    result = fit(task, loop, out, settings=record, device=device, overwrite=overwrite, progress=progress)
+    shutil.rmtree(RunFolder(out).checkpoints, ignore_errors=True)
+    (out / BEST_FILE).unlink(missing_ok=True)
+    return TrainedStage(out / MODEL_FILE, result.metrics, already_finished=result.already_finished)
