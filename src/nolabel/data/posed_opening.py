@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch.utils.data import Dataset
 
@@ -15,7 +15,7 @@ from nolabel.data.realestate import RealEstateViews
 from nolabel.data.rig_folder import RigFolderViews
 from nolabel.errors import ConfigError, DataError
 
-__all__ = ["POSED", "PosedLayout", "open_posed_views"]
+__all__ = ["POSED", "PosedLayout", "find_posed_layout", "open_posed_views"]
 
 PosedLayout = Literal["kitti360", "rig", "realestate"]
 POSED: dict[str, Callable[..., Dataset[PosedSample]]] = {
@@ -47,7 +47,7 @@ def open_posed_views(
         DataError: the folder is in no such layout, or files are missing.
         ConfigError: an option the layout does not have.
     """
-    name = layout or _find(Path(root))
+    name = layout or find_posed_layout(Path(root))
     if name not in POSED:
         raise ConfigError(f"no posed layout is called {name!r}", hint=f"known: {', '.join(POSED)}")
     try:
@@ -60,7 +60,12 @@ def open_posed_views(
         ) from None
 
 
-def _find(root: Path) -> str:
+def find_posed_layout(root: Path) -> PosedLayout:
+    """Tell the layout by looking.
+
+    Raises:
+        DataError: it is none of posed views.
+    """
     if (root / "frames_720").is_dir():
         return "realestate"
     found = find_layout(root)
@@ -69,4 +74,4 @@ def _find(root: Path) -> str:
             f"{root} holds no posed views (it looks like: {found})",
             hint="KITTI-360's data_2d_raw, or an own rig.yaml with poses.txt; see docs/data.md",
         )
-    return found
+    return cast(PosedLayout, found)
