@@ -6,10 +6,12 @@ from nolabel.data.class_mapping import ClassMapping, read_mapping
 from nolabel.data.class_statistics import class_statistics
 from nolabel.data.doctor_run import DoctorReport, Finding, doctor
 from nolabel.data.domains import JoinedLabelled, LabelledEntry, UnlabelledEntry, open_domain
+from nolabel.data.driving_views import DrivingViews
 from nolabel.data.files import read_image
 from nolabel.data.flow_source import EstimatedFlow, FlowFiles, FlowSource, NoFlow, fill_cache
 from nolabel.data.folder import FolderImages, FolderStereoVideo
 from nolabel.data.kitti import KittiRawStereoVideo
+from nolabel.data.kitti360 import Kitti360Views
 from nolabel.data.known import KnownDataset, catalogue, found_in
 from nolabel.data.label_layouts import LAYOUTS, CityscapesPanoptic, open_labelled
 from nolabel.data.labelled import LabelledDataset
@@ -18,8 +20,11 @@ from nolabel.data.opening import find_layout, open_images, open_stereo_video
 from nolabel.data.own_labels import CocoPanoptic, FolderLabelled
 from nolabel.data.posed_opening import POSED, open_posed_views
 from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
+from nolabel.data.realestate import RealEstateViews
+from nolabel.data.rig_folder import RigFolderViews
 from nolabel.data.sampling import ClassStatistics
 from nolabel.data.semantic_layouts import ListedLabelled, read_list
+from nolabel.data.sscbench import SscbenchFrames, SscFrame
 from nolabel.data.stereo import StereoVideoDataset, StereoVideoOptions
 from nolabel.data.unlabelled import UNLABELLED, open_unlabelled
 from nolabel.data.video import VideoFrames
@@ -41,6 +46,7 @@ __all__ = [
     "ClassStatistics",
     "CocoPanoptic",
     "DoctorReport",
+    "DrivingViews",
     "EstimatedFlow",
     "Finding",
     "FlowFiles",
@@ -49,6 +55,7 @@ __all__ = [
     "FolderLabelled",
     "FolderStereoVideo",
     "JoinedLabelled",
+    "Kitti360Views",
     "KittiRawStereoVideo",
     "KnownDataset",
     "LabelledDataset",
@@ -57,6 +64,10 @@ __all__ = [
     "NoFlow",
     "PosedBatch",
     "PosedSample",
+    "RealEstateViews",
+    "RigFolderViews",
+    "SscFrame",
+    "SscbenchFrames",
     "StereoVideoDataset",
     "StereoVideoOptions",
     "UnlabelledEntry",
