@@ -133,13 +133,17 @@ class PosedDrives(Dataset[PosedSample]):
     def missing(self) -> list[Path]:
         """The images that samples may need and that are not there; folders are listed once."""
         there: dict[Path, set[str]] = {}
-        wanted: set[Path] = set()
+        places: dict[tuple[str, str], set[int]] = {}
         for moment in self.moments:
             drive = self.drives[moment.drive]
             for pair in self.pairs:
-                for offset in {*pair.offset}:
-                    path = drive.cameras[pair.camera].path
-                    wanted |= {path(drive.frames[place]) for place in self._places(drive, moment, offset)}
+                for offset in pair.offset:
+                    needed = places.setdefault((moment.drive, pair.camera), set())
+                    needed.update(self._places(drive, moment, offset))
+        wanted: set[Path] = set()
+        for (name, camera), needed in places.items():
+            drive = self.drives[name]
+            wanted.update(drive.cameras[camera].path(drive.frames[place]) for place in needed)
         for folder in {path.parent for path in wanted}:
             there[folder] = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         return sorted(path for path in wanted if path.name not in there[path.parent])

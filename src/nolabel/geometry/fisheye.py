@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nolabel.geometry._precision import full_precision
+from nolabel.geometry._precision import common_precision, full_precision
 from nolabel.geometry.cameras import FisheyeCamera
 
 __all__ = [
@@ -112,7 +112,6 @@ def sample_fisheye(image: Tensor, grid: Tensor, *, reference_compat: bool = Fals
     Returns:
         (C, H, W) in the image's type.
     """
-    picture = F.grid_sample(
-        full_precision(image)[None], grid[None].to(image.device), "bilinear", "zeros", reference_compat
-    )
+    pixels, places = common_precision(image, grid.to(image.device))
+    picture = F.grid_sample(pixels[None], places[None], "bilinear", "zeros", reference_compat)
     return picture[0].to(image.dtype)
