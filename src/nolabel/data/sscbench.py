@@ -27,7 +27,7 @@ SSCBENCH_SOURCE = (
     "data_2d_raw/<drive>/image_00/data_rect (drive 2013_05_28_drive_0009_sync is the test split)"
 )
 VOXEL_SHAPE = (256, 256, 32)
-_NAME = re.compile(r"^(\d+)_1_1\.(npy|npz)$")
+_NAME = re.compile(r"^(\d+)_(1_1\.np[yz]|voxels\.npz)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,12 @@ class SscFrame:
 
 
 def find_voxels(folder: str | Path, drives: Sequence[str] | None = None) -> list[Path]:
-    """All label volumes below a folder, ``<drive>/<frame>_1_1.npy``, sorted.
+    """All label volumes below a folder, ``<drive>/<frame>_1_1.npy`` or ``_voxels.npz``, sorted.
 
     Raises:
         DataError: there are none.
     """
-    found = sorted(path for path in Path(folder).glob("*/*_1_1.np[yz]") if _NAME.match(path.name))
+    found = sorted(path for path in Path(folder).glob("*/*.np[yz]") if _NAME.match(path.name))
     if drives is not None:
         found = [path for path in found if any(part in path.parent.name for part in drives)]
     if not found:

@@ -55,7 +55,7 @@ _CAMERA_TO_LIDAR = (
     (-0.01162548558, -0.9960641394, -0.08786966659, -0.1770225824),
     (0.0, 0.0, 0.0, 1.0),
 )
-_ORIGIN = (0.0, -25.6, -2.0)
+SSC_ORIGIN = (0.0, -25.6, -2.0)  # metres, corner of the volume in the LiDAR's frame
 _SHAPE = (256, 256, 32)
 
 
@@ -63,7 +63,7 @@ def ssc_voxel_centres() -> Tensor:
     """Voxel centres in the frame of camera 0 ``(256, 256, 32, 3)``, float64 metres."""
     axes = [torch.arange(n, dtype=torch.float32) + 0.5 for n in _SHAPE]
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    lidar = (torch.tensor(_ORIGIN) + VOXEL_SIZE * index).double()
+    lidar = (torch.tensor(SSC_ORIGIN) + VOXEL_SIZE * index).double()
     lidar_to_camera = torch.linalg.inv(torch.tensor(_CAMERA_TO_LIDAR, dtype=torch.float64))
     return lidar @ lidar_to_camera[:3, :3].T + lidar_to_camera[:3, 3]
 

@@ -73,7 +73,7 @@ def frames(kitti360_world):
     return SscbenchFrames(kitti360_world, split="train", size=SIZE)
 
 
-def test_baselines_of_completion_rank_as_they_should(frames, views, tmp_path):
+def test_baselines_of_completion_rank_as_they_should(frames, views, kitti360_world, tmp_path):
     surface = BackProjection(Truth([views[0]]))
     scores = {
         name: evaluate_ssc(model, frames, name=name, out=tmp_path / name, progress=False)
@@ -87,6 +87,10 @@ def test_baselines_of_completion_rank_as_they_should(frames, views, tmp_path):
     ground = scores["ground"]
     assert ground.trade_off[1][2] == ground.scores.direct[-1].recall  # a plane is as dense at any threshold
     text = (tmp_path / "ground" / "results.md").read_text()
+    saved = evaluate_ssc(GroundPlane(), frames, out=tmp_path / "kept", save_volumes=True, progress=False)
+    again = evaluate_volumes(tmp_path / "kept" / "volumes", kitti360_world / "sscbench", progress=False)
+    assert np.array_equal(saved.scores.confusion, again.scores.confusion)
+    assert len(list((tmp_path / "kept" / "volumes").glob("*/*_voxels.ply"))) == 1
     assert "Mode: hungarian" in text and f"Mean IoU: {100 * ground.scores.direct[-1].miou:.2f}" in text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +16,12 @@ from nolabel.data.files import examples
 from nolabel.data.sscbench import SscbenchFrames, SscFrame, find_voxels, read_voxels
 from nolabel.engine.progress import Progress
 from nolabel.errors import ConfigError, DataError
-from nolabel.labels import raw_table
+from nolabel.labels import SSC_16, raw_table
 from nolabel.methods.scenedino.scene_model import SceneModel, VolumePrediction, spread
 from nolabel.metrics.completion import (
+    SSC_ORIGIN,
     SSC_RANGES,
+    VOXEL_SIZE,
     CompletionQuality,
     CompletionScores,
     completion_table,
@@ -29,6 +30,7 @@ from nolabel.metrics.completion import (
     ssc_target_labels,
     ssc_voxel_centres,
 )
+from nolabel.structures import VoxelScene
 from nolabel.structures.files import write_bytes, write_json
 
 __all__ = [
@@ -209,7 +211,7 @@ def evaluate_ssc(
         limit: score this many frames, evenly spread.
         device: where images and points are put.
         reference_compat: see :func:`nolabel.metrics.completion.ssc_prediction_labels`.
-        save_volumes: also keep labels and densities, in ``out``/volumes.
+        save_volumes: also keep the labels, in ``out``/volumes: arrays and point clouds (PLY).
         progress: show progress on standard error.
     """
     chosen = spread(len(frames), limit)
@@ -246,7 +248,8 @@ def evaluate_volumes(
     """Score label volumes of any origin.
 
     Args:
-        predictions: folder of ``<drive>/<frame>_1_1.npy`` or ``.npz`` like the targets'.
+        predictions: folder of ``<drive>/<frame>_1_1.npy`` like the targets', or of ``<drive>/<frame>_voxels.npz`` as
+            ``evaluate_ssc`` and ``VoxelScene.save`` write them.
         targets: SSCBench's labels.
         space: of the predictions: ``ssc_16`` (empty and 15 classes) or ``sscbench_19`` (as SSCBench publishes them).
         name: in the tables; the folder's by default.
@@ -283,7 +286,6 @@ def evaluate_volumes(
 
 
 def _save(folder: Path, name: str, labels: Tensor) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, classes=labels.numpy().astype(np.uint8))
+    """Keep a volume as ``<drive>/<frame>_voxels.npz`` and ``.ply``; :func:`evaluate_volumes` reads the former."""
     drive, frame = name.rsplit("_", 1)
-    write_bytes(folder / drive / f"{frame}_1_1.npz", buffer.getvalue())
+    VoxelScene(labels, torch.tensor(SSC_ORIGIN), VOXEL_SIZE, SSC_16).save(folder / drive, frame)
