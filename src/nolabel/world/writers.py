@@ -1,4 +1,5 @@
-"""Write rendered clips to disk in official layouts (Cityscapes, GTA5, COCO, VIPER, SYNTHIA-Seq, KITTI-360) or as a plain folder.
+"""Write rendered clips to disk in official layouts (Cityscapes, GTA5, COCO, VIPER, SYNTHIA-Seq, KITTI-360) or as plain
+folders.
 
 Every file is whole or absent and has the same bytes for the same settings; complete scenes are skipped, so the same
 command continues an interrupted run.
