@@ -28,4 +28,4 @@ def test_features_of_all_views_agree():
     found = multi_crop_targets(extract, picture, torch.Generator().manual_seed(1), crops=3)
     plain = torch.nn.functional.normalize(enlarged_targets(extract(picture), (32, 48), "bilinear"), dim=1)
     assert found.shape == picture.shape
-    torch.testing.assert_close(found, plain, rtol=0, atol=0.03)
+    torch.testing.assert_close(found, plain, rtol=0, atol=0.05)
