@@ -6,6 +6,7 @@ The run folder holds ``model.safetensors``, the network that showed the most sim
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,12 @@ from nolabel.methods.scenedino.network_files import (
     start_transformers,
 )
 from nolabel.methods.scenedino.ray_samplers import whole_views
-from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, TrainedStage, run_stage
+from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, TrainedStage, fixed_sample, run_stage
 from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
 from nolabel.models.rendering import RenderSettings, Views, render_fast
 from nolabel.models.scenedino import SceneDino, scenedino_config
+from nolabel.structures.files import atomic_path
 from nolabel.weights import file_hash
 
 __all__ = ["score_geometry", "start_network", "train_geometry"]
@@ -157,7 +159,9 @@ class GeometryTraining(TrainingTask):
         if not last:
             return
         if wanted and best_file.exists():
-            best_file.replace(self.out / MODEL_FILE)
+            # A copy: a run killed before its last checkpoint needs the best one again.
+            with atomic_path(self.out / MODEL_FILE) as written:
+                shutil.copyfile(best_file, written)
             return
         save_scenedino(
             self.network, self.out / MODEL_FILE, stage="geometry", steps=self.done, scores=dict(metrics)
@@ -202,7 +206,7 @@ def score_geometry(
     found: dict[str, list[Tensor]] = {}
     looks: list[GeometryLook] = []
     for index in range(min(config.look.samples, len(scenes))):  # type: ignore[arg-type]
-        batch: PosedBatch = to_device(collate_posed([scenes[index]]), torch.device(device))
+        batch: PosedBatch = to_device(collate_posed([fixed_sample(scenes, index)]), torch.device(device))
         views = views_from_first(batch.images, batch.intrinsics, batch.poses)
         views = views[: config.look.views]
         depth, cells = _rendered_views(network, views, config)

@@ -15,6 +15,7 @@ from nolabel.errors import DataError
 from nolabel.methods.scenedino.geometry_learner import views_from_first
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.semantic_learner import unit_features
+from nolabel.methods.scenedino.stage_run import fixed_sample
 from nolabel.methods.scenedino.training_pictures import SemanticLook, draw_semantics
 from nolabel.metrics import SCENEDINO_CLASS_WEIGHTS, SemanticQuality
 from nolabel.models.rendering import RenderSettings, render_fast
@@ -80,7 +81,7 @@ def score_semantics(
         )
     looks: list[tuple[Tensor, dict[str, Tensor], Tensor]] = []
     for number in numbers:
-        batch: PosedBatch = to_device(collate_posed([scenes[number]]), torch.device(device))
+        batch: PosedBatch = to_device(collate_posed([fixed_sample(scenes, number)]), torch.device(device))
         if batch.labels is None:
             raise DataError(
                 f"scene {batch.names[0]} has no labels to score against",

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch.utils.data import Dataset
+
 from nolabel.config import Config
+from nolabel.data.posed_views import PosedSample
 from nolabel.engine.fit import FitConfig, TrainingTask, fit
 from nolabel.engine.run_folder import RunFolder, StageRecord
+from nolabel.engine.seeding import preserved_random_state, seed_everything, seed_of
 from nolabel.engine.segmentor_file import MODEL_FILE
 
-__all__ = ["BEST_FILE", "PICTURES", "TrainedStage", "run_stage"]
+__all__ = ["BEST_FILE", "PICTURES", "TrainedStage", "fixed_sample", "run_stage"]
 
 BEST_FILE = "best.safetensors"
 PICTURES = "pictures"
@@ -31,6 +35,13 @@ class TrainedStage:
     model: Path
     metrics: dict[str, float]
     already_finished: bool = False
+
+
+def fixed_sample(scenes: Dataset[PosedSample], number: int) -> PosedSample:
+    """Read a scene to score it: what its reader draws (moments of side cameras) is the same every time."""
+    with preserved_random_state():
+        seed_everything(seed_of("look", number))
+        return scenes[number]
 
 
 def run_stage(
