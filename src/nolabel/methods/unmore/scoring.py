@@ -63,7 +63,7 @@ def score_boxes(boxes: Boxes, eyes: Eyes, nms_threshold: float = 0.5) -> list[Di
     sizes = list(zip(eyes.scenes.heights.tolist(), eyes.scenes.widths.tolist(), strict=True))
     for maps in eyes.maps(rectangles, "scores"):
         assert maps.boundary is not None and maps.centre is not None
-        length = torch.linalg.vector_norm(maps.centre, dim=1)
+        length = maps.centre.square().sum(1).sqrt()
         peaks.append(torch.stack([length.flatten(1).amax(1), maps.boundary.flatten(1).amax(1)], dim=1))
         areas_of_fields = torch.stack([length > 0.5, maps.boundary > 0], dim=1)
         rows = rectangles[len(masks) : len(masks) + len(length)].tolist()

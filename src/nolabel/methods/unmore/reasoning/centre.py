@@ -61,18 +61,28 @@ def reason_about_centres(boxes: Boxes, eyes: Eyes, settings: ReasoningSettings) 
 def object_area(maps: ObjectnessMaps) -> Tensor:
     """Where either field sees an object, (N, S, S) bool."""
     assert maps.boundary is not None and maps.centre is not None
-    return (maps.boundary > 0) | (torch.linalg.vector_norm(maps.centre, dim=1) > 0.5)
+    down, along = maps.centre.unbind(1)  # a norm over so short an axis costs sixty times as much
+    return (maps.boundary > 0) | (down.square() + along.square() > 0.5**2)
 
 
 def erode(masks: Tensor, side: int = EROSION) -> Tensor:
     """Erode masks (N, S, S) bool by a square of an odd side; pixels outside the crop are background.
 
-    One minimum filter, which is separable: a maximum of the complement along each axis.
+    Along each axis, pairs of pixels are joined, then pairs of pairs, and so on: five steps for 25 pixels.
     """
-    free = functional.pad((~masks).float()[:, None], [side // 2] * 4, value=1.0)
-    for kernel in ((side, 1), (1, side)):
-        free = functional.max_pool2d(free, kernel, stride=1)
-    return free[:, 0] == 0
+    for dim, margin in ((1, [0, 0, side // 2, side // 2]), (2, [side // 2, side // 2])):
+        masks = _all_of(functional.pad(masks, margin), side, dim)
+    return masks
+
+
+def _all_of(masks: Tensor, length: int, dim: int) -> Tensor:
+    """Whether all of ``length`` successive pixels along ``dim`` are set, at every place where they exist."""
+    reach = 1
+    while reach < length:
+        step, left = min(reach, length - reach), masks.shape[dim]
+        masks = masks.narrow(dim, 0, left - step) & masks.narrow(dim, step, left - step)
+        reach += step
+    return masks
 
 
 def anti_centre(centre: Tensor) -> Tensor:

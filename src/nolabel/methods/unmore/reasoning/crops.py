@@ -1,4 +1,4 @@
-"""Scenes on the device, and the crops that networks look at: all boxes of all images in one operation."""
+"""Scenes on the device, and the crops that networks look at: all boxes of an image in one operation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ class Boxes:
 
 
 class Scenes:
-    """Images of any sizes, one after the other in the device's memory.
+    """Images of any sizes in the device's memory.
+
+    They are stored with sides enlarged to powers of two. Sampling positions are multiples of 1/256 pixel, and as shares of
+    such a side they are exact in float32, so that crops do not depend on where in an image they lie.
 
     Args:
         images: each (3, H, W) RGB in [0, 1].
@@ -58,22 +61,14 @@ class Scenes:
 
     def __init__(self, images: Sequence[Tensor], device: torch.device | str) -> None:
         sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.long).reshape(-1, 2)
-        starts = sizes.prod(1).cumsum(0) - sizes.prod(1)
-        self.pixels = torch.cat(
-            [image.to(device, torch.float32).flatten(1).T for image in images] or [torch.zeros(0, 3)]
-        ).contiguous()
+        self.device = torch.device(device)
         self.heights, self.widths = sizes.to(device).unbind(1)
-        self._starts = starts.to(device)
-        # 32-bit indices, where they reach, halve the time that reading takes.
-        self._index_type = torch.int32 if len(self.pixels) < 2**31 else torch.int64
+        self._stored = [
+            functional.pad(image.to(device, torch.float32), _enlargement(image.shape)) for image in images
+        ]
 
     def __len__(self) -> int:
         return len(self.heights)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the images are."""
-        return self.pixels.device
 
     def limits(self, scene: Tensor) -> Tensor:
         """The largest corners in the images of boxes, (N, 4): width, height, width, height."""
@@ -104,30 +99,36 @@ class Scenes:
         """Cut rectangles out and resize each to the networks' side, (N, 3, 128, 128).
 
         The values are those of cutting first and resizing then (bilinear, half-pixel centres, no antialias):
-        neighbours beyond the crop's border are the border's. Every pixel is a weighted sum of four, which is what an
-        embedding bag computes.
+        neighbours beyond the crop's border are the border's.
 
         Source: unMORE specification, 6 "Cropping" and 14.1.
         """
         scene, left, top, right, bottom = rectangles.unbind(1)
-        x, wx = _neighbours(left, right)
-        y, wy = _neighbours(top, bottom)
-        rows = self._starts[scene][:, None, None] + y * self.widths[scene][:, None, None]
-        index = rows[:, :, None, :, None].to(self._index_type) + x[:, None, :, None, :].to(self._index_type)
-        weight = wy[:, :, None, :, None] * wx[:, None, :, None, :]
-        found = functional.embedding_bag(
-            index.reshape(-1, 4), self.pixels, mode="sum", per_sample_weights=weight.reshape(-1, 4)
-        )
-        return found.view(-1, CROP_SIDE, CROP_SIDE, 3).permute(0, 3, 1, 2).contiguous()
+        crops = self._stored[0].new_empty(len(rectangles), 3, CROP_SIDE, CROP_SIDE)
+        for number in scene.unique().tolist():
+            chosen, stored = scene == number, self._stored[number]
+            x = _shares(left[chosen], right[chosen], stored.shape[-1])
+            y = _shares(top[chosen], bottom[chosen], stored.shape[-2])
+            places = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)
+            crops[chosen] = functional.grid_sample(
+                stored.expand(len(places), -1, -1, -1), places, align_corners=False
+            )
+        return crops
 
 
-def _neighbours(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel of a resized side looks: two positions (N, 128, 2) in first .. last - 1, and their weights."""
+def _enlargement(shape: Sequence[int]) -> list[int]:
+    """What is added right and below so that sides become powers of two."""
+    return [0, _next_power(shape[-1]) - shape[-1], 0, _next_power(shape[-2]) - shape[-2]]
+
+
+def _next_power(length: int) -> int:
+    return 1 << max(0, length - 1).bit_length()
+
+
+def _shares(first: Tensor, last: Tensor, side: int) -> Tensor:
+    """Where each pixel of a resized side looks: (N, 128) from -1 to 1 along a stored side; never beyond the rectangle."""
     length = (last - first)[:, None]
     places = torch.arange(CROP_SIDE, device=first.device) + 0.5
     position = (places * (length / CROP_SIDE) - 0.5).clamp(min=0)
-    near = torch.minimum(position.long(), length - 1)
-    far = torch.minimum(near + 1, length - 1)
-    share = position - near
-    positions = first[:, None, None] + torch.stack([near, far], dim=-1)
-    return positions, torch.stack([1 - share, share], dim=-1)
+    position = torch.minimum(position, (length - 1).to(position.dtype)) + first[:, None]
+    return (2 * position + 1) / side - 1
