@@ -188,5 +188,6 @@ def run_pipeline(
         stage.finish(model=str(model.relative_to(out)), scores=scores)
     if progress:
         print(f"detector: {model}\nreport: {report}", file=sys.stderr)
-    failed = list(dict.fromkeys([*first.failed, *second.failed]))
-    return PipelineResult(out, model, report, scores, failed)
+    # Where photographs and scenes are the same, both stages name the same files.
+    failed = {reason: (name, reason) for name, reason in (*first.failed, *second.failed)}
+    return PipelineResult(out, model, report, scores, list(failed.values()))
