@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
@@ -27,12 +27,16 @@ from nolabel.structures import Instances, PanopticMap, SemanticMap
 
 __all__ = [
     "DetectionPipeline",
+    "FramewisePipeline",
     "PanopticPipeline",
     "Pipeline",
     "SegmentationPipeline",
     "images_of",
     "is_many",
 ]
+
+
+Result = TypeVar("Result")
 
 
 class Pipeline(ABC):
@@ -175,20 +179,23 @@ class PanopticPipeline(Pipeline):
         )
 
 
-class SegmentationPipeline(Pipeline):
-    """A loaded semantic segmentation model; results are :class:`~nolabel.structures.SemanticMap`.
+class FramewisePipeline(Pipeline, Generic[Result]):
+    """A loaded model that looks at every image by itself."""
 
-    Args:
-        model: the network with its classes and sizes.
-    """
+    @abstractmethod
+    def results(self, images: Iterable[Tensor], options: PredictionOptions) -> Iterator[Result]:
+        """Predict images (3, H, W) in [0, 1] as they come."""
 
-    def __init__(self, model: SegmentorModel) -> None:
-        self.model = model
-
-    @property
-    def space(self) -> LabelSpace:
-        """The label space of the results."""
-        return self.model.space
+    @abstractmethod
+    def write(
+        self,
+        sources: Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None,
+        options: PredictionOptions,
+        fps: float | None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder."""
 
     def __call__(
         self,
@@ -206,15 +213,15 @@ class SegmentationPipeline(Pipeline):
             batch_size, output_size, max_side: see :class:`PredictionOptions`.
 
         Returns:
-            A :class:`~nolabel.structures.SemanticMap`, or a list of them.
+            A result of the pipeline's kind, or a list of them.
 
         Raises:
             DataError: something is no image, or cannot be read.
         """
         options = PredictionOptions(batch_size, output_size, max_side)
         if not is_many(source):
-            return next(segment_stream(self.model, [to_image(source)], options))
-        return list(segment_stream(self.model, images_of(source), options))
+            return next(self.results([to_image(source)], options))
+        return list(self.results(images_of(source), options))
 
     def stream(
         self,
@@ -223,7 +230,7 @@ class SegmentationPipeline(Pipeline):
         batch_size: int = 1,
         output_size: tuple[int, int] | None = None,
         max_side: int | None = None,
-    ) -> Iterator[SemanticMap]:
+    ) -> Iterator[Result]:
         """Predict frames as they come, with at most one batch in memory.
 
         Args:
@@ -233,8 +240,7 @@ class SegmentationPipeline(Pipeline):
         Yields:
             The result of every frame, in order.
         """
-        options = PredictionOptions(batch_size, output_size, max_side)
-        return segment_stream(self.model, images_of(frames), options)
+        return self.results(images_of(frames), PredictionOptions(batch_size, output_size, max_side))
 
     def save(
         self,
@@ -252,22 +258,53 @@ class SegmentationPipeline(Pipeline):
         Args:
             sources: images, folders of images, videos.
             out: folder of the results; files of the same names are replaced.
-            formats: of ``labels, colours, overlay, video, gallery``.
+            formats: what is written, of those the pipeline names; by default what suits images and videos.
             batch_size, output_size, max_side: see :class:`PredictionOptions`.
             fps: speed of written videos.
         """
+        sources = [sources] if isinstance(sources, str | Path) else sources
+        return self.write(sources, out, formats, PredictionOptions(batch_size, output_size, max_side), fps)
+
+
+class SegmentationPipeline(FramewisePipeline[SemanticMap]):
+    """A loaded semantic segmentation model; results are :class:`~nolabel.structures.SemanticMap`.
+
+    Formats of :meth:`save`: ``labels, colours, overlay, video, gallery``.
+
+    Args:
+        model: the network with its classes and sizes.
+    """
+
+    def __init__(self, model: SegmentorModel) -> None:
+        self.model = model
+
+    @property
+    def space(self) -> LabelSpace:
+        """The label space of the results."""
+        return self.model.space
+
+    def results(self, images: Iterable[Tensor], options: PredictionOptions) -> Iterator[SemanticMap]:
+        """Predict images as they come."""
+        return segment_stream(self.model, images, options)
+
+    def write(
+        self,
+        sources: Sequence[str | Path],
+        out: str | Path,
+        formats: Sequence[str] | None,
+        options: PredictionOptions,
+        fps: float | None,
+    ) -> PredictionSummary:
+        """Predict files, folders and videos into a folder."""
         return predict_segmentation.predict_to_folder(
-            self.model,
-            [sources] if isinstance(sources, str | Path) else sources,
-            out,
-            formats=formats,
-            options=PredictionOptions(batch_size, output_size, max_side),
-            fps=fps,
+            self.model, sources, out, formats=formats, options=options, fps=fps
         )
 
 
-class DetectionPipeline(Pipeline):
-    """A loaded detector of objects without classes (unMORE); results are :class:`~nolabel.structures.Instances`.
+class DetectionPipeline(FramewisePipeline[Instances]):
+    """A loaded detector of objects without classes (unMORE); results are :class:`~nolabel.structures.Instances`, best first.
+
+    Formats of :meth:`save`: ``coco, labels, overlay, video, gallery``.
 
     Args:
         model: the detector, its input size and its confidence threshold.
@@ -281,79 +318,21 @@ class DetectionPipeline(Pipeline):
         """The label space of the results."""
         return self.model.space
 
-    def __call__(
+    def results(self, images: Iterable[Tensor], options: PredictionOptions) -> Iterator[Instances]:
+        """Detect objects in images as they come."""
+        return detect_stream(self.model, images, options)
+
+    def write(
         self,
-        source: Any,
-        *,
-        batch_size: int = 1,
-        output_size: tuple[int, int] | None = None,
-        max_side: int | None = None,
-    ) -> Any:
-        """Predict.
-
-        Args:
-            source: an image (see :func:`nolabel.data.to_image`) gives one result; a list of images, a folder or a video
-                file gives a list of results, in order. For long videos :meth:`stream` needs no memory for all of them.
-            batch_size, output_size, max_side: see :class:`PredictionOptions`.
-
-        Returns:
-            :class:`~nolabel.structures.Instances`, best first, or a list of them.
-
-        Raises:
-            DataError: something is no image, or cannot be read.
-        """
-        options = PredictionOptions(batch_size, output_size, max_side)
-        if not is_many(source):
-            return next(detect_stream(self.model, [to_image(source)], options))
-        return list(detect_stream(self.model, images_of(source), options))
-
-    def stream(
-        self,
-        frames: str | Path | Iterable[Any],
-        *,
-        batch_size: int = 1,
-        output_size: tuple[int, int] | None = None,
-        max_side: int | None = None,
-    ) -> Iterator[Instances]:
-        """Predict frames as they come, with at most one batch in memory.
-
-        Args:
-            frames: any iterable of images, which may never end; or a video file or a folder of frames.
-            batch_size, output_size, max_side: see :class:`PredictionOptions`.
-
-        Yields:
-            The objects of every frame, in order.
-        """
-        options = PredictionOptions(batch_size, output_size, max_side)
-        return detect_stream(self.model, images_of(frames), options)
-
-    def save(
-        self,
-        sources: str | Path | Sequence[str | Path],
+        sources: Sequence[str | Path],
         out: str | Path,
-        formats: Sequence[str] | None = None,
-        *,
-        batch_size: int = 1,
-        output_size: tuple[int, int] | None = None,
-        max_side: int | None = None,
-        fps: float | None = None,
+        formats: Sequence[str] | None,
+        options: PredictionOptions,
+        fps: float | None,
     ) -> PredictionSummary:
-        """Predict files, folders and videos into a folder; see :func:`detect_to_folder` for files and errors.
-
-        Args:
-            sources: images, folders of images, videos.
-            out: folder of the results; files of the same names are replaced.
-            formats: of ``coco, labels, overlay, video, gallery``.
-            batch_size, output_size, max_side: see :class:`PredictionOptions`.
-            fps: speed of written videos.
-        """
+        """Detect objects in files, folders and videos into a folder."""
         return detector_files.detect_to_folder(
-            self.model,
-            [sources] if isinstance(sources, str | Path) else sources,
-            out,
-            formats=formats,
-            options=PredictionOptions(batch_size, output_size, max_side),
-            fps=fps,
+            self.model, sources, out, formats=formats, options=options, fps=fps
         )
 
 

@@ -7,13 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from nolabel.data.image_sequences import open_sequences
-from nolabel.data.predicted_labels import PREDICTIONS_FILE
-from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predict_files import PredictionSummary, predict_into_folder, speed_of
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.segment import segment_batch
 from nolabel.engine.segmentor_file import SegmentorModel
 from nolabel.structures.coco import categories
-from nolabel.structures.files import write_json
 from nolabel.viz.semantic_files import SemanticFiles
 
 __all__ = ["predict_to_folder"]
@@ -62,24 +60,20 @@ def predict_to_folder(
         model.space,
         {name for part in chosen for name in part},
         total=sum(len(sequence.names) for sequence in sequences),
-        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+        fps=speed_of(sequences, fps),
     )
-    with files:
-        outcome = predict_sequences(
-            partial(segment_batch, model),
-            sequences,
-            files,
-            options=options,
-            formats=chosen,
-            progress=progress,
-        )
     card = {
         "model": None if model.source is None else model.source.name,
         "space": model.space.name,
         "categories": categories(model.space),
-        "output_size": options.output_size,
-        "max_side": options.max_side,
-        "saved": list(files.formats),
     }
-    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
-    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
+    return predict_into_folder(
+        partial(segment_batch, model),
+        sequences,
+        files,
+        out,
+        card,
+        options=options,
+        formats=chosen,
+        progress=progress,
+    )

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nolabel.data.image_sequences import ImageSequence, open_sequences
-from nolabel.data.predicted_labels import PREDICTIONS_FILE
 from nolabel.engine.motion_estimators import open_estimator
-from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predict_files import PredictionSummary, predict_into_folder, speed_of
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.methods.quadmix.video_model import VideoModel
 from nolabel.methods.quadmix.video_predict import VideoPredictor
 from nolabel.structures.coco import categories
-from nolabel.structures.files import write_json
 from nolabel.viz.semantic_files import SemanticFiles
 
 __all__ = ["predict_video"]
@@ -61,26 +59,22 @@ def predict_video(
         model.space,
         set(chosen),
         total=sum(len(sequence.names) for sequence in sequences),
-        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+        fps=speed_of(sequences, fps),
     )
-    with files:
-        outcome = predict_sequences(
-            predictor,
-            sequences,
-            files,
-            options=options,
-            formats=[chosen] * len(sequences),
-            tracker=restarted,
-            progress=progress,
-        )
     card = {
         "model": None if model.source is None else model.source.name,
         "space": model.space.name,
         "categories": categories(model.space),
-        "output_size": options.output_size,
-        "max_side": options.max_side,
         "flow": estimator,
-        "saved": list(files.formats),
     }
-    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
-    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
+    return predict_into_folder(
+        predictor,
+        sequences,
+        files,
+        out,
+        card,
+        options=options,
+        formats=[chosen] * len(sequences),
+        tracker=restarted,
+        progress=progress,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -10,11 +10,23 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from nolabel.data.image_sequences import ImageSequence
+from nolabel.data.predicted_labels import PREDICTIONS_FILE
 from nolabel.engine.predicting import PredictBatch, PredictionOptions, equal_batches
 from nolabel.engine.progress import Progress
 from nolabel.errors import DataError, NolabelError
+from nolabel.structures.files import write_json
 
-__all__ = ["PredictedImages", "PredictionSummary", "ResultWriter", "predict_sequences"]
+__all__ = [
+    "FolderWriter",
+    "PredictedImages",
+    "PredictionSummary",
+    "ResultWriter",
+    "predict_into_folder",
+    "predict_sequences",
+    "speed_of",
+]
+
+USUAL_SPEED = 10.0  # frames a second of written videos whose source has none
 
 Result = TypeVar("Result")
 Written = TypeVar("Written", contravariant=True)
@@ -64,6 +76,60 @@ class ResultWriter(Protocol[Written]):
         formats: Any = None,
     ) -> None:
         """Write one result."""
+
+
+class FolderWriter(ResultWriter[Written], Protocol[Written]):
+    """Writers that finish videos and galleries when they are left."""
+
+    @property
+    def written(self) -> Mapping[str, int]:
+        """Format -> number of files."""
+        ...
+
+    @property
+    def formats(self) -> Collection[str]:
+        """What is written."""
+        ...
+
+    def __enter__(self) -> Any:
+        """Begin."""
+
+    def __exit__(self, *error: Any) -> Any:
+        """Finish what was begun."""
+
+
+def speed_of(sequences: Sequence[ImageSequence], fps: float | None = None) -> float:
+    """Return the speed of written videos: as asked for, that of the first source that has one, or 10."""
+    return fps or next((sequence.fps for sequence in sequences if sequence.fps), USUAL_SPEED)
+
+
+def predict_into_folder(
+    predict: PredictBatch[Result],
+    sequences: Sequence[ImageSequence],
+    files: FolderWriter[Result],
+    out: Path,
+    card: Mapping[str, Any],
+    *,
+    options: PredictionOptions,
+    formats: Sequence[Sequence[str]],
+    tracker: Callable[[ImageSequence], Callable[[Result], Result] | None] = lambda sequence: None,
+    progress: bool = True,
+) -> PredictionSummary:
+    """Predict everything, finish the files, and note in ``predictions.json`` what was done with which settings.
+
+    Args:
+        predict, sequences, options, formats, tracker, progress: see :func:`predict_sequences`.
+        files: takes the results.
+        out: its folder.
+        card: what the note says of the model.
+    """
+    with files:
+        outcome = predict_sequences(
+            predict, sequences, files, options=options, formats=formats, tracker=tracker, progress=progress
+        )
+    sizes = {"output_size": options.output_size, "max_side": options.max_side, "saved": list(files.formats)}
+    write_json(out / PREDICTIONS_FILE, {**card, **sizes, **outcome.record()})
+    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
 
 
 def predict_sequences(

@@ -7,15 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from nolabel.data.image_sequences import ImageSequence, open_sequences
-from nolabel.data.predicted_labels import PREDICTIONS_FILE
-from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predict_files import PredictionSummary, predict_into_folder, speed_of
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.tracking import InstanceTracker
 from nolabel.methods.cups.model_file import CupsModel
 from nolabel.methods.cups.predict import predict_batch
 from nolabel.structures import PanopticMap
 from nolabel.structures.coco import categories
-from nolabel.structures.files import write_json
 from nolabel.viz.panoptic_files import Format, PanopticFiles, check_formats
 
 __all__ = ["IMAGE_FORMATS", "VIDEO_FORMATS", "predict_to_folder"]
@@ -70,29 +68,25 @@ def predict_to_folder(
         kinds,
         total=sum(len(sequence.names) for sequence in sequences),
         title="CUPS: panoptic predictions",
-        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+        fps=speed_of(sequences, fps),
     )
-    with files:
-        outcome = predict_sequences(
-            partial(predict_batch, model),
-            sequences,
-            files,
-            options=options,
-            formats=chosen,
-            tracker=tracker,
-            progress=progress,
-        )
     card = {
         "model": None if model.source is None else model.source.name,
         "space": model.output_space.name,
         "categories": categories(model.output_space),
         "confidence_threshold": model.network.config.confidence_threshold,
-        "output_size": options.output_size,
-        "max_side": options.max_side,
-        "saved": list(files.formats),
     }
-    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
-    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
+    return predict_into_folder(
+        partial(predict_batch, model),
+        sequences,
+        files,
+        out,
+        card,
+        options=options,
+        formats=chosen,
+        tracker=tracker,
+        progress=progress,
+    )
 
 
 def _formats(formats: Iterable[str] | None, sequences: Sequence[ImageSequence]) -> list[tuple[Format, ...]]:

@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from nolabel.data.image_sequences import open_sequences
-from nolabel.data.predicted_labels import PREDICTIONS_FILE
-from nolabel.engine.predict_files import PredictionSummary, predict_sequences
+from nolabel.engine.predict_files import PredictionSummary, predict_into_folder, speed_of
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.methods.unmore.detector_model import DetectorModel
 from nolabel.methods.unmore.detector_predict import detect_batch
-from nolabel.structures.files import write_json
 from nolabel.viz.instance_files import INSTANCE_FORMATS, InstanceFiles
 from nolabel.viz.result_files import known_formats
 
@@ -63,24 +61,20 @@ def detect_to_folder(
         {name for part in chosen for name in part},
         total=sum(len(sequence.names) for sequence in sequences),
         title="unMORE: objects",
-        fps=fps or next((s.fps for s in sequences if s.fps), 10.0),
+        fps=speed_of(sequences, fps),
     )
-    with files:
-        outcome = predict_sequences(
-            partial(detect_batch, model),
-            sequences,
-            files,
-            options=options,
-            formats=chosen,
-            progress=progress,
-        )
     card = {
         "model": None if model.source is None else model.source.name,
         "space": model.space.name,
         "confidence_threshold": model.confidence_threshold,
-        "output_size": options.output_size,
-        "max_side": options.max_side,
-        "saved": list(files.formats),
     }
-    write_json(out / PREDICTIONS_FILE, {**card, **outcome.record()})
-    return PredictionSummary(out, len(outcome.done), dict(files.written), outcome.failed)
+    return predict_into_folder(
+        partial(detect_batch, model),
+        sequences,
+        files,
+        out,
+        card,
+        options=options,
+        formats=chosen,
+        progress=progress,
+    )
