@@ -79,6 +79,9 @@ def load_config(
     for override in overrides or ():
         path, value = parse_override(override)
         _check_path(cls, path)
+        default = cls.model_fields[path[0]].default
+        if len(path) > 1 and path[0] not in merged and isinstance(default, Config):
+            merged[path[0]] = default.model_dump()  # one key of a group changes: the others stay
         for key in reversed(path):
             value = {key: value}
         merged = _merge(merged, value)

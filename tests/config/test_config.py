@@ -114,3 +114,24 @@ def test_fingerprint_follows_the_values_only(steps, rate):
 def test_replaced_validates():
     with pytest.raises(ConfigError, match=r"train\.steps cannot be 0"):
         Stage().replaced(train={"steps": 0})
+
+
+class Group(Config):
+    """A group whose steps must be said."""
+
+    steps: int
+    rate: float = 0.1
+
+
+class Published(Config):
+    """A stage that fills the group with values of its own."""
+
+    group: Group = Group(steps=7, rate=0.5)
+
+
+def test_an_override_of_one_key_keeps_the_rest_of_a_default_group(tmp_path):
+    assert load_config(Published, overrides=["group.rate=0.25"]).group == Group(steps=7, rate=0.25)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("group: {steps: 3}")
+    assert load_config(Published, recipe, ["group.rate=0.25"]).group == Group(steps=3, rate=0.25)
+    assert load_config(Published, recipe).group == Group(steps=3)  # a recipe replaces the group
