@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nolabel.models.pointwise import Linear
+from nolabel.models.pointwise import Linear, linear
 
 __all__ = ["PointDecoder"]
 
@@ -83,7 +83,7 @@ class PointDecoder(nn.Module):
             code: (..., code_channels).
         """
         weight = self.first.weight[:, self.map_channels :]
-        return self.after_first(mapped + F.linear(code, weight, self.first.bias))
+        return self.after_first(mapped + linear(code, weight, self.first.bias))
 
     def density(self, hidden: Tensor) -> Tensor:
         """Density (...) of hidden vectors (..., hidden)."""
@@ -100,5 +100,5 @@ class PointDecoder(nn.Module):
             (..., features).
         """
         bias = self.last.bias[1:]
-        product = F.linear(hidden, self.last.weight[1:])
+        product = linear(hidden, self.last.weight[1:])
         return product + (bias if mass is None else mass[..., None] * bias)
