@@ -38,7 +38,8 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Stage 1: learn geometry and features from the views of each other; the same command again goes on."""
-    from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig, load_training
+    from nolabel.engine.fit_config import load_training
+    from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig
     from nolabel.methods.scenedino.geometry_training import train_geometry
     from nolabel.methods.scenedino.training_data import open_scenes, scenes_identity
 
@@ -79,7 +80,7 @@ def distill(
     Labels of the training scenes, where there are any, teach only the linear probes. Those of the validation split score
     the head and name its clusters.
     """
-    from nolabel.methods.scenedino.geometry_settings import load_training
+    from nolabel.engine.fit_config import load_training
     from nolabel.methods.scenedino.network_files import load_scenedino
     from nolabel.methods.scenedino.semantic_settings import SemanticTrainingConfig
     from nolabel.methods.scenedino.semantic_training import train_semantics

@@ -49,10 +49,11 @@ def train_objectness(
 ) -> None:
     """Train the network that draws the boundary and the centre field of an object; the same command again goes on."""
     from nolabel.engine.devices import pick_device
+    from nolabel.engine.fit_config import load_training
     from nolabel.methods.unmore.object_source import open_objects
     from nolabel.methods.unmore.objectness_training import evaluate_objectness
     from nolabel.methods.unmore.objectness_training import train_objectness as train
-    from nolabel.methods.unmore.training_settings import ObjectnessTrainingConfig, load_training
+    from nolabel.methods.unmore.training_settings import ObjectnessTrainingConfig
 
     config = load_training(ObjectnessTrainingConfig, "objectness", recipe, settings, seed)
     source = open_objects(images, labels, config.objects, instances)
@@ -83,10 +84,11 @@ def train_existence(
 ) -> None:
     """Train the network that tells whether a crop holds an object; the same command again goes on."""
     from nolabel.engine.devices import pick_device
+    from nolabel.engine.fit_config import load_training
     from nolabel.methods.unmore.existence_training import evaluate_existence
     from nolabel.methods.unmore.existence_training import train_existence as train
     from nolabel.methods.unmore.object_source import open_objects
-    from nolabel.methods.unmore.training_settings import ExistenceTrainingConfig, load_training
+    from nolabel.methods.unmore.training_settings import ExistenceTrainingConfig
     from nolabel.structures.files import write_json
 
     config = load_training(ExistenceTrainingConfig, "existence", recipe, settings, seed)

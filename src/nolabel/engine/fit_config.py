@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from nolabel.config import Config
+from nolabel.config import Config, load_config
 from nolabel.engine.loggers import LoggerName
 
-__all__ = ["FitConfig", "FitResult"]
+__all__ = ["FitConfig", "FitResult", "load_training"]
 
 
 class FitConfig(Config):
@@ -72,3 +73,31 @@ class FitResult:
     seconds: float = 0.0
     resumed_from: int | None = None
     already_finished: bool = False
+
+
+Training = TypeVar("Training", bound=Config)
+
+
+def load_training(
+    kind: type[Training],
+    section: str,
+    recipe: str | None,
+    overrides: Sequence[str] | None = None,
+    seed: int | None = None,
+) -> Training:
+    """Build the settings of a training, one section of a recipe.
+
+    Args:
+        kind: the schema; its field ``fit`` is a :class:`FitConfig`.
+        section: of the recipe.
+        recipe: packaged recipe or YAML file; the schema's defaults without one.
+        overrides: ``KEY=VALUE``.
+        seed: of everything.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    given = list(overrides or ())
+    if seed is not None:
+        given.append(f"fit.seed={seed}")
+    return load_config(kind, recipe, given, section=section)

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import torch
 
+from nolabel.engine.fit_config import load_training
 from nolabel.methods.unmore import network_training
 from nolabel.methods.unmore.existence_training import train_existence
 from nolabel.methods.unmore.object_source import open_objects
 from nolabel.methods.unmore.objectness_training import train_objectness
-from nolabel.methods.unmore.training_settings import (
-    ExistenceTrainingConfig,
-    ObjectnessTrainingConfig,
-    load_training,
-)
+from nolabel.methods.unmore.training_settings import ExistenceTrainingConfig, ObjectnessTrainingConfig
 
 FIT = ["fit.batch_size=4", "fit.steps=6", "fit.checkpoint_every=2", "fit.log_every=1", "fit.workers=0"]
 LOOK = ["look.held_out=0.25", "look.samples=4", "rate.milestones=[1, 3]", "rate.learning_rate=0.001"]

@@ -33,6 +33,11 @@ def test_one_seed_for_all_trainings_and_other_features():
     assert [(entry.name, entry.weights) for entry in config.votecut.features] == [("vit", Path("w"))]
 
 
+def test_a_seed_without_a_recipe_keeps_the_published_settings():
+    config = load_pipeline(None, seed=5)
+    assert config.objectness.fit.seed == 5 and config.objectness.fit.steps == 50000
+
+
 def test_a_wrong_key_is_named_with_its_stage():
     with pytest.raises(ConfigError, match=r"detector\.fit\.step "):
         load_pipeline("unmore/tiny", ["detector.fit.step=7"])

@@ -5,14 +5,13 @@ Source: SceneDINO specification, 2.1 to 2.3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import pydantic
 from pydantic import Field
 
-from nolabel.config import Config, load_config
+from nolabel.config import Config
 from nolabel.engine.fit import FitConfig
 from nolabel.methods.scenedino.reconstruction_loss import ReconstructionConfig
 from nolabel.methods.scenedino.training_data import PosedDataConfig
@@ -27,7 +26,6 @@ __all__ = [
     "RaysConfig",
     "TargetMode",
     "ViewsConfig",
-    "load_training",
 ]
 
 TargetMode = Literal["cells", "nearest", "bilinear", "bicubic", "multi_crop"]
@@ -140,31 +138,3 @@ class GeometryTrainingConfig(Config):
         if self.targets != "cells" and options.get("artifacts", True):
             raise ValueError(f"targets {self.targets} have no cells: set network.options.artifacts=false")
         return self
-
-
-Training = TypeVar("Training", bound=Config)
-
-
-def load_training(
-    kind: type[Training],
-    section: str,
-    recipe: str | None,
-    overrides: Sequence[str] | None = None,
-    seed: int | None = None,
-) -> Training:
-    """Build the settings of a stage.
-
-    Args:
-        kind: of the settings.
-        section: of the recipe: ``geometry`` or ``semantics``.
-        recipe: packaged recipe or YAML file; published settings by default.
-        overrides: ``KEY=VALUE``.
-        seed: of everything.
-
-    Raises:
-        ConfigError: a setting is wrong.
-    """
-    given = list(overrides or [])
-    if seed is not None:
-        given.append(f"fit.seed={seed}")
-    return load_config(kind, recipe, given, section=section)

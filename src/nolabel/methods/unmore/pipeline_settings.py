@@ -63,7 +63,7 @@ def load_pipeline(
     values: dict[str, Any] = {}
     if features or feature_weights:
         values["votecut"] = {"features": named_features(features or [], feature_weights or [])}
+    given = list(overrides or ())
     if seed is not None:
-        for stage in SEEDED:
-            values[stage] = {"fit": {"seed": seed}}
-    return load_config(PipelineConfig, recipe, overrides, **values)
+        given += [f"{stage}.fit.seed={seed}" for stage in SEEDED]
+    return load_config(PipelineConfig, recipe, given, **values)

@@ -5,13 +5,12 @@ Source: unMORE specification, 5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import Field
 
-from nolabel.config import Config, load_config
+from nolabel.config import Config
 from nolabel.engine.fit import FitConfig
 from nolabel.methods.unmore.distances import Metric
 from nolabel.methods.unmore.object_source import ObjectsConfig
@@ -26,7 +25,6 @@ __all__ = [
     "ObjectnessTrainingConfig",
     "RateConfig",
     "TargetConfig",
-    "load_training",
 ]
 
 
@@ -138,31 +136,3 @@ class ExistenceTrainingConfig(Config):
     """How fast."""
     look: LookConfig = LookConfig(samples=512)
     """What is scored."""
-
-
-Training = TypeVar("Training", ObjectnessTrainingConfig, ExistenceTrainingConfig)
-
-
-def load_training(
-    kind: type[Training],
-    section: str,
-    recipe: str | None,
-    overrides: Sequence[str] | None = None,
-    seed: int | None = None,
-) -> Training:
-    """Build the settings of a training.
-
-    Args:
-        kind: which.
-        section: of the recipe: ``objectness`` or ``existence``.
-        recipe: packaged recipe or YAML file; published settings by default.
-        overrides: ``KEY=VALUE``.
-        seed: of everything.
-
-    Raises:
-        ConfigError: a setting is wrong.
-    """
-    config = load_config(kind, recipe, overrides, section=section)
-    if seed is None:
-        return config
-    return config.model_copy(update={"fit": config.fit.model_copy(update={"seed": seed})})
