@@ -132,6 +132,10 @@ def prepare(
         Path | None, typer.Option(help="Labels of votecut to train on as well (ours or the published file).")
     ] = None,
     least_score: Annotated[float, typer.Option(help="Least score (weight) of an object of --labels.")] = 0.5,
+    scenes_in: Annotated[
+        str, typer.Option(help="Folder put before the scenes' names, where photographs have the same names.")
+    ] = "",
+    photographs_in: Annotated[str, typer.Option(help="Folder put before the names of --labels.")] = "",
     images: Annotated[
         Path | None, typer.Option("--images", help="COCO file of the images, for the original's list.")
     ] = None,
@@ -139,6 +143,7 @@ def prepare(
 ) -> None:
     """Keep the objects that are sure, and join them with VoteCut's, as labels for a detector."""
     from nolabel.config import load_config
+    from nolabel.methods.unmore.merging import PictureFolders
     from nolabel.methods.unmore.preparing import prepare_labels
     from nolabel.methods.unmore.selection import SelectionSettings
 
@@ -148,6 +153,7 @@ def prepare(
         load_config(SelectionSettings, recipe, settings, section="selection"),
         labels=labels,
         least_score=least_score,
+        folders=PictureFolders(scenes_in, photographs_in),
         images=images,
     )
     typer.echo(summary)

@@ -19,7 +19,9 @@ from nolabel.methods.unmore.detector_copy_paste import PasteDraw, copy_and_paste
 from nolabel.methods.unmore.detector_data import open_detector_data, shortest_edge_size
 from nolabel.methods.unmore.detector_sample import DetectorSample
 from nolabel.methods.unmore.detector_settings import CopyPasteConfig, DetectorDataConfig
-from nolabel.methods.unmore.label_files import LabelledImage, write_label_file
+from nolabel.methods.unmore.label_files import LabelledImage, read_label_file, write_label_file
+from nolabel.methods.unmore.merging import PictureFolders
+from nolabel.methods.unmore.merging import merge_labels as unmore_merge
 from nolabel.structures import Instances
 
 SMALL = DetectorDataConfig(short_sides=(32,), long_side=64, mirror=0.0)
@@ -135,6 +137,22 @@ def test_missing_and_foreign_pictures_are_named(tmp_path):
     with pytest.raises(DataError, match=r"not in .*: train/a.png"):
         (tmp_path / "other").mkdir()
         open_detector_data(tmp_path / "other", labels, SMALL)
+
+
+def test_pictures_of_the_same_name_are_told_apart_or_refused(tmp_path):
+    """Photographs and scenes are often both called 000001.png: taking the first would teach wrong masks in silence."""
+    objects = {"photographs": (5, 5, 20, 20), "scenes": (8, 8, 30, 30)}
+    labels = {}
+    for number, (name, box) in enumerate(objects.items()):
+        images, labels[name] = folder(tmp_path / name, [("a.png", 40 + 8 * number, 60, [box])])
+    folders = PictureFolders("scenes/images", "photographs/images")
+    photographed, seen = (read_label_file(path) for path in labels.values())
+    merged = list(unmore_merge(seen, photographed, folders=folders))
+    told_apart = open_detector_data(tmp_path, merged, SMALL)
+    assert [told_apart[i].image.shape[-2:] for i in range(2)] == [(32, 48), (32, 40)]
+    images = [tmp_path / name / "images" for name in objects]
+    with pytest.raises(DataError, match=r"a\.png is in several folders: .*photographs.*scenes"):
+        open_detector_data(images, list(unmore_merge(seen, photographed)), SMALL)
 
 
 def test_input_sizes_are_those_of_detectron2():

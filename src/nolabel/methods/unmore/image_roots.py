@@ -27,7 +27,7 @@ class ImageRoots:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = [Path(folder) for folder in folders]
+        self.folders = list(dict.fromkeys(Path(folder) for folder in folders))
         absent = [str(folder) for folder in self.folders if not folder.is_dir()]
         if absent or not self.folders:
             raise DataError(
@@ -38,14 +38,23 @@ class ImageRoots:
         return ", ".join(str(folder) for folder in self.folders)
 
     def find(self, file_name: str) -> Path | None:
-        """Return the file of a name, or ``None``."""
+        """Return the file of a name, or ``None``.
+
+        Raises:
+            DataError: several folders have a picture of this name.
+        """
         parts = PurePosixPath(file_name).parts
         for start in range(len(parts)):
-            relative = Path(*parts[start:])
-            for folder in self.folders:
-                path = folder / relative
-                if path.name in _listing(path.parent):
-                    return path
+            paths = [folder / Path(*parts[start:]) for folder in self.folders]
+            found = [path for path in paths if path.name in _listing(path.parent)]
+            if len(found) > 1:
+                raise DataError(
+                    f"{file_name} is in several folders: {', '.join(map(str, found))}",
+                    hint="give the folder above them as --images, and names that begin with their folder "
+                    "(prepare --scenes-in, --photographs-in)",
+                )
+            if found:
+                return found[0]
         return None
 
 

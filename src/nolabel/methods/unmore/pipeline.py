@@ -16,6 +16,7 @@ Source: unMORE specification, section 1.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from nolabel.methods.unmore.discovery import NetworkFiles, discover_folder, phot
 from nolabel.methods.unmore.evaluate import evaluate
 from nolabel.methods.unmore.evaluation_sets import locate_set
 from nolabel.methods.unmore.existence_training import train_existence
+from nolabel.methods.unmore.merging import PictureFolders
 from nolabel.methods.unmore.object_source import open_objects
 from nolabel.methods.unmore.objectness_training import train_objectness
 from nolabel.methods.unmore.pipeline_report import write_report
@@ -110,10 +112,10 @@ class _Run:
         )
         return found.labels, found.labelling
 
-    def learn_detector(self, folders: list[Path], labels: Path) -> Path:
+    def learn_detector(self, images: Path, labels: Path) -> Path:
         """Train the detector on discovered objects."""
         config, out = self.config.detector, self.out / "detector"
-        data = open_detector_data(folders, labels, config.data, batch_size=config.fit.batch_size)
+        data = open_detector_data(images, labels, config.data, batch_size=config.fit.batch_size)
         train_detector(data, out, config, device=self.device, progress=self.progress)
         return out / MODEL_FILE
 
@@ -171,15 +173,16 @@ def run_pipeline(
         masks, first = run.find_masks(photos, out / "votecut")
         networks = run.learn_objects(photos, masks)
         objects, second = run.discover(scenes or photos, networks, out / "discovered")
+        above, folders = _picture_folders(photos, scenes)
         prepared = prepare_labels(
             objects,
             out / "training.json",
             config.selection,
             labels=None if scenes is None else masks,
             least_score=config.least_score,
+            folders=folders,
         )
-        folders = [photos] if scenes is None else [photos, scenes]
-        model = run.learn_detector(folders, prepared.path)
+        model = run.learn_detector(above, prepared.path)
         scores: StageScores = {}
         if validation is not None:
             scores = run.score(validation, networks)
@@ -191,3 +194,13 @@ def run_pipeline(
     # Where photographs and scenes are the same, both stages name the same files.
     failed = {reason: (name, reason) for name, reason in (*first.failed, *second.failed)}
     return PipelineResult(out, model, report, scores, list(failed.values()))
+
+
+def _picture_folders(photos: Path, scenes: Path | None) -> tuple[Path, PictureFolders]:
+    """Return the folder above photographs and scenes, and where both are in it: they may share names."""
+    if scenes is None:
+        return photos, PictureFolders()
+    below = [Path(folder).resolve() for folder in (scenes, photos)]
+    above = Path(os.path.commonpath(below))
+    of_scenes, of_photos = (folder.relative_to(above).as_posix() for folder in below)
+    return above, PictureFolders(of_scenes, of_photos)

@@ -18,6 +18,7 @@ from nolabel.methods.unmore.detector_model import DetectorModel, load_detector
 from nolabel.methods.unmore.detector_predict import detect_batch
 from nolabel.methods.unmore.label_files import LabelledImage, read_label_file
 from nolabel.methods.unmore.label_pictures import SHEET
+from nolabel.methods.unmore.merging import SCENE_PREFIX
 from nolabel.structures import Instances
 from nolabel.viz import Report, contact_sheet
 from nolabel.viz.overlays import instance_overlay
@@ -100,11 +101,11 @@ def _picture(report: Report, path: Path, caption: str) -> None:
 def _scene_sheet(run: Path, scenes: Path, stages: Mapping[str, Sequence[LabelledImage]]) -> Picture:
     detector = load_detector(run / "detector", confidence_threshold=LEAST_SHOWN)
     found = stages["discovered"]
-    sure = {image.file_name: image.instances for image in stages["training"]}
+    sure = {str(image.id).removeprefix(SCENE_PREFIX): image.instances for image in stages["training"]}
     rows: list[list[Picture | None]] = []
     for record in found[:: max(1, len(found) // EXAMPLES)][:EXAMPLES]:
         image = read_image(scenes / record.file_name).as_subclass(Tensor)
-        columns = [record.instances, sure.get(record.file_name), _detected(detector, image)]
+        columns = [record.instances, sure.get(str(record.id)), _detected(detector, image)]
         rows.append([_bytes(image), *(None if own is None else _overlay(image, own) for own in columns)])
     return contact_sheet(rows, column_titles=["scene", "discovered", "sure", "detector"])
 

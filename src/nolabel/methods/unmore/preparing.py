@@ -9,7 +9,7 @@ from nolabel.errors import ConfigError, DataError
 from nolabel.methods.unmore.discovery import LABELS_FILE
 from nolabel.methods.unmore.discovery_files import read_scored_objects
 from nolabel.methods.unmore.label_files import LabelledImage, read_label_file, write_label_file
-from nolabel.methods.unmore.merging import merge_labels
+from nolabel.methods.unmore.merging import PictureFolders, merge_labels
 from nolabel.methods.unmore.selection import SelectionSettings, select_objects
 
 __all__ = ["Preparation", "prepare_labels"]
@@ -44,6 +44,7 @@ def prepare_labels(
     *,
     labels: Path | None = None,
     least_score: float = 0.5,
+    folders: PictureFolders | None = None,
     images: Path | None = None,
 ) -> Preparation:
     """Select discovered objects and, if asked, join them with VoteCut's.
@@ -54,6 +55,7 @@ def prepare_labels(
         settings: what is sure enough.
         labels: VoteCut's labels; ids then say where an image is from.
         least_score: that an object of ``labels`` needs, 0..1.
+        folders: of the pictures of both, where they share names.
         images: COCO file that lists the images of the original's list.
 
     Raises:
@@ -63,9 +65,9 @@ def prepare_labels(
     scenes = _read(Path(discovered), images)
     selected = [select_objects(image, settings) for image in scenes]
     found, kept = (sum(len(image.instances) for image in each) for each in (scenes, selected))
-    all_of = (
-        selected if labels is None else list(merge_labels(selected, read_label_file(labels), least_score))
-    )
+    all_of = selected
+    if labels is not None:
+        all_of = list(merge_labels(selected, read_label_file(labels), least_score, folders))
     total = sum(len(image.instances) for image in all_of)
     if not total:
         raise DataError(
