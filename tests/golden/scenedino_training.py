@@ -8,11 +8,11 @@ import torch
 
 from golden.support import case_parameters, fill_layout, load_npz
 from nolabel.geometry import pixel_intrinsics
+from nolabel.geometry.photometric import edge_aware_roughness, photometric_error, ssim_error
 from nolabel.labels import CITYSCAPES_19, VOID, raw_table
 from nolabel.methods.scenedino.geometry_learner import GeometryLearner, StepDraws, views_from_first
 from nolabel.methods.scenedino.geometry_settings import GeometryTrainingConfig
 from nolabel.methods.scenedino.network_files import scenedino_from
-from nolabel.methods.scenedino.photometric import edge_aware_roughness, photometric_error, ssim_error
 from nolabel.methods.scenedino.ray_samplers import (
     PatchPlaces,
     colours_at,

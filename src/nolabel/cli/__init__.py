@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nolabel.cli import cotrain, cups, labels, prepare, quadmix, scenedino, unmore
+from nolabel.cli import cotrain, cups, labels, prepare, pretrain, quadmix, scenedino, unmore
 from nolabel.cli.data import datasets, doctor, export
 from nolabel.cli.demo import demo
 from nolabel.cli.weights import convert
@@ -36,6 +36,7 @@ app.command()(convert)
 app.command()(export)
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(labels.app, name="labels")
+app.add_typer(pretrain.app, name="pretrain")
 app.add_typer(cups.app, name="cups")
 app.add_typer(cotrain.app, name="cotrain")
 app.add_typer(quadmix.app, name="quadmix")

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from nolabel.engine.segmentor_file import model_path
+from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.motion import MotionEstimator, build_motion
-from nolabel.weights import find_weights, load_checkpoint
+from nolabel.weights import load_checkpoint
 from nolabel.weights.layouts import raft_small, raft_smurf
 
-__all__ = ["open_estimator"]
+__all__ = ["EMBEDDED", "MOTION_KIND", "network_state", "open_estimator"]
+
+EMBEDDED = Path(__file__).parents[1] / "weights" / "embedded" / "motion.safetensors"
+MOTION_KIND = "motion"
+"""What the card of a network of ``nolabel pretrain motion`` says it is."""
+UPDATES = 16
+
+# raft_large: torchvision's names are the network's own.
+_LAYOUTS: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
+    "raft_smurf": raft_smurf.to_network,
+    "raft_large": dict,
+    "raft_small": raft_small.to_network,
+}
 
 
 def open_estimator(
@@ -20,17 +36,61 @@ def open_estimator(
     """Build a motion estimator with its registered weights, or with those of a file.
 
     Args:
-        name: see :func:`nolabel.models.motion.build_motion`.
+        name: see :func:`nolabel.models.motion.build_motion`; ``embedded``: the small network that comes with the package;
+            or ``learnt``: what ``weights`` of ``nolabel pretrain motion`` are, whose card says it.
         device: where it computes.
-        weights: checkpoint of a network; the registered one by default.
+        weights: checkpoint of a network, or run folder of ``nolabel pretrain motion``; the registered one by default.
 
     Raises:
-        ConfigError: there is no such estimator.
-        WeightsError: its weights are not there.
+        ConfigError: there is no such estimator, or ``learnt`` without weights.
+        WeightsError: its weights are not there, or are of another layout.
     """
-    if name not in ("raft_smurf", "raft_small", "raft_large"):
+    if name == "embedded":
+        if weights is not None:
+            raise ConfigError("the embedded motion network brings its weights", hint="leave the weights out")
+        if not EMBEDDED.is_file():
+            raise WeightsError(
+                "this version of nolabel has no embedded motion network yet",
+                hint="use opencv, which needs no weights, or train one: nolabel pretrain motion",
+            )
+        name, weights = "learnt", EMBEDDED
+    if name == "learnt":
+        if weights is None:
+            raise ConfigError(
+                "the estimator learnt needs weights",
+                hint="give the run folder or file of nolabel pretrain motion",
+            )
+        state, card = network_state(weights, None)
+        return build_motion(card["architecture"], state, device, updates=int(card["updates"]))
+    if name not in _LAYOUTS:
         return build_motion(name, device=device)
-    file = find_weights(name) if weights is None else weights
-    state: dict[str, Tensor] = load_checkpoint(file).state_dict
-    layouts = {"raft_smurf": raft_smurf, "raft_small": raft_small}
-    return build_motion(name, layouts[name].to_network(state) if name in layouts else state, device)
+    state, card = network_state(weights or name, name)
+    return build_motion(name, state, device, updates=int(card.get("updates", UPDATES)))
+
+
+def network_state(weights: str | Path, architecture: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors of a motion network in the network's own names, in float32, and the file's card.
+
+    Args:
+        weights: run folder or file of ``nolabel pretrain motion``, official checkpoint, or registered name.
+        architecture: its layout, for files without a card; None: a card must say it.
+
+    Raises:
+        WeightsError: there is no such file, or it is of another layout.
+    """
+    checkpoint = load_checkpoint(model_path(weights))
+    state, card = checkpoint.state_dict, dict(checkpoint.metadata)
+    if card.get("kind") != MOTION_KIND:
+        if architecture is None:
+            raise WeightsError(
+                f"{weights} does not say which motion network it is",
+                hint="name the layout: raft_small, raft_smurf or raft_large",
+            )
+        return _LAYOUTS[architecture](state), {}
+    if architecture not in (None, card["architecture"]):
+        raise WeightsError(
+            f"{weights} is a network of the layout {card['architecture']!r}, not {architecture!r}",
+            hint=f"name {card['architecture']}",
+        )
+    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return state, card

@@ -5,6 +5,7 @@ float64: half-precision inputs are brought up.
 """
 
 from nolabel.geometry.cameras import FisheyeCamera, PinholeCamera
+from nolabel.geometry.census import census_difference, census_transform
 from nolabel.geometry.fisheye import (
     fisheye_grid,
     normalised_fisheye,
@@ -21,7 +22,9 @@ from nolabel.geometry.flow import (
     resize_flow,
     scene_flow,
 )
+from nolabel.geometry.homography import move_points
 from nolabel.geometry.normalised import normalised_intrinsics, pixel_intrinsics, project_normalised
+from nolabel.geometry.occlusion import range_map
 from nolabel.geometry.rays import camera_rays, depth_from_distance, distance_from_depth
 from nolabel.geometry.rigid import (
     compose,
@@ -41,6 +44,8 @@ __all__ = [
     "VoxelGrid",
     "backward_warp",
     "camera_rays",
+    "census_difference",
+    "census_transform",
     "compose",
     "depth_from_disparity",
     "depth_from_distance",
@@ -53,6 +58,7 @@ __all__ = [
     "forward_backward_visible",
     "from_rotation_translation",
     "invert",
+    "move_points",
     "normalised_fisheye",
     "normalised_intrinsics",
     "pixel_fisheye",
@@ -60,6 +66,7 @@ __all__ = [
     "pixel_intrinsics",
     "project_fisheye_normalised",
     "project_normalised",
+    "range_map",
     "regular_points",
     "resize_flow",
     "sample",

@@ -6,6 +6,7 @@ from nolabel.metrics.consistency import FeatureConsistency, FeatureConsistencySc
 from nolabel.metrics.depth import depth_scores, feature_scores, occupancy_scores
 from nolabel.metrics.detection import detection_scores
 from nolabel.metrics.matching import assign, assign_within_groups, merge_clusters
+from nolabel.metrics.motion import MotionErrors, motion_errors
 from nolabel.metrics.panoptic import PanopticQuality, PanopticScores
 from nolabel.metrics.protocols import (
     CITYSCAPES_SUBSETS,
@@ -29,6 +30,7 @@ __all__ = [
     "CompletionScores",
     "FeatureConsistency",
     "FeatureConsistencyScores",
+    "MotionErrors",
     "PanopticQuality",
     "PanopticScores",
     "SegmentationScores",
@@ -44,6 +46,7 @@ __all__ = [
     "detection_scores",
     "feature_scores",
     "merge_clusters",
+    "motion_errors",
     "moved_labels",
     "occupancy_scores",
     "panoptic_counts",

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nolabel.config import Config
-from nolabel.methods.scenedino.photometric import Criterion, edge_aware_roughness, photometric_error
+from nolabel.geometry.photometric import Criterion, edge_aware_roughness, photometric_error
 
 __all__ = [
     "InvalidPolicy",
@@ -124,7 +124,7 @@ def colour_loss(
     Args:
         rendered: the patches.
         image: (N, P, p, p, 3).
-        criterion: see :func:`~nolabel.methods.scenedino.photometric.photometric_error`.
+        criterion: see :func:`~nolabel.geometry.photometric.photometric_error`.
         policy: see :func:`invalid_pixels`.
     """
     pictures = rendered.colour.movedim((-2, -1), (-4, -3))  # (N, P, V, 3, p, p)

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.motion.estimator import MotionEstimator, Reference, StereoMotion
+from nolabel.models.motion.learning import MotionLearner
 from nolabel.models.motion.opencv import OpenCVMotion
-from nolabel.models.motion.raft import RaftMotion, large_network, small_network, smurf_network
+from nolabel.models.motion.raft import NETWORKS, RaftMotion
 
 __all__ = [
     "MotionEstimator",
+    "MotionLearner",
     "MotionName",
     "OpenCVMotion",
     "RaftMotion",
@@ -24,8 +26,6 @@ __all__ = [
 ]
 
 MotionName = Literal["raft_smurf", "raft_large", "raft_small", "opencv"]
-
-_NETWORKS = {"raft_smurf": smurf_network, "raft_large": large_network, "raft_small": small_network}
 
 
 def build_motion(
@@ -59,7 +59,7 @@ def build_motion(
         raise WeightsError(
             f"the motion network {name!r} needs weights", hint="give its checkpoint, or use motion=opencv"
         )
-    network = _NETWORKS[name]()
+    network = NETWORKS[name]()
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:

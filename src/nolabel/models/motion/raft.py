@@ -8,12 +8,15 @@ channel order of the correlation look-up, which ``weights/layouts/raft_smurf.py`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 from torchvision.models.optical_flow.raft import FeatureEncoder, ResidualBlock
 
+from nolabel.geometry import pixel_grid
 from nolabel.models.motion.correlation import CorrelationPyramid
 from nolabel.models.motion.estimator import Reference, StereoMotion, check_images
 from nolabel.models.motion.recurrence import fixed_context_units
@@ -39,6 +42,10 @@ def large_network() -> RAFT:
 def small_network() -> RAFT:
     """Return an untrained RAFT-small (990 162 parameters)."""
     return raft_small(weights=None)
+
+
+NETWORKS = {"raft_smurf": smurf_network, "raft_large": large_network, "raft_small": small_network}
+"""Builders of untrained networks by the name of their layout."""
 
 
 class RaftMotion(nn.Module):
@@ -94,23 +101,10 @@ class RaftMotion(nn.Module):
             context: (B, D, h, w) their context.
             second: (B, C, h, w) features of the images that it leads to.
         """
-        network = self.network
-        hidden_size = network.update_block.hidden_state_size
         pyramid = self.correlation(first, second)
         with self._autocast(first.device):
-            last = torch.channels_last
-            hidden = torch.tanh(context[:, :hidden_size]).contiguous(memory_format=last)
-            context = F.relu(context[:, hidden_size:]).contiguous(memory_format=last)
-            update = network.update_block
-            units = fixed_context_units(update.recurrent_block, context)
-            start = _pixel_coordinates(first)
-            flow = torch.zeros_like(start)
-            for _ in range(self.updates):
-                motion = update.motion_encoder(flow, pyramid.windows(start + flow))
-                for unit in units:
-                    hidden = unit(hidden, motion)
-                flow = flow + update.flow_head(hidden).float()
-            return self._upsample(flow, hidden).float()
+            *_, (flow, hidden) = recurrent_updates(self.network, pyramid, context, self.updates)
+            return upsampled(self.network, flow, hidden).float()
 
     def correlation(self, first: Tensor, second: Tensor) -> CorrelationPyramid:
         """Correlate the features of two batches of images, in float32."""
@@ -163,21 +157,53 @@ class RaftMotion(nn.Module):
         ]
         return torch.cat(flows)[..., :height, :width].contiguous()
 
-    def _upsample(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        """Bring a flow at 1/8 to full size: by the network's convex weights, else bilinear."""
-        batch, _, height, width = flow.shape
-        if self.network.mask_predictor is None:
-            size = (STRIDE * height, STRIDE * width)
-            return STRIDE * F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
-        weights = self.network.mask_predictor(hidden).float()
-        weights = weights.view(batch, 1, 9, STRIDE, STRIDE, height, width).softmax(dim=2)
-        neighbours = F.unfold(STRIDE * flow, kernel_size=3, padding=1).view(batch, 2, 9, 1, 1, height, width)
-        upsampled = (weights * neighbours).sum(dim=2)
-        return upsampled.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, STRIDE * height, STRIDE * width)
-
     def _autocast(self, device: torch.device) -> torch.autocast:
         dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
         return torch.autocast(device.type, dtype=dtype, enabled=self.half_precision)
+
+
+def recurrent_updates(
+    network: RAFT, pyramid: CorrelationPyramid, context: Tensor, updates: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Do the updates of RAFT one after the other (RAFT, section 3.3).
+
+    No gradient flows through the position at which the correlation is read, from one update to the one before.
+
+    Args:
+        network: whose update block is used.
+        pyramid: correlation of (B, C, h, w) features.
+        context: (B, D, h, w) of the first images, before its activations.
+        updates: how many.
+
+    Yields:
+        After each update the flow (B, 2, h, w) in cells, and the hidden state (B, H, h, w).
+    """
+    update, last = network.update_block, torch.channels_last
+    hidden = torch.tanh(context[:, : update.hidden_state_size]).contiguous(memory_format=last)
+    context = F.relu(context[:, update.hidden_state_size :]).contiguous(memory_format=last)
+    units = fixed_context_units(update.recurrent_block, context)
+    start = pixel_grid(*context.shape[-2:], device=context.device)
+    flow = torch.zeros_like(start).expand(len(context), -1, -1, -1)
+    for _ in range(updates):
+        flow = flow.detach()
+        motion = update.motion_encoder(flow, pyramid.windows(start + flow))
+        for unit in units:
+            hidden = unit(hidden, motion)
+        flow = flow + update.flow_head(hidden).float()
+        yield flow, hidden
+
+
+def upsampled(network: RAFT, flow: Tensor, hidden: Tensor) -> Tensor:
+    """Bring a flow (B, 2, h, w) in cells to (B, 2, 8h, 8w) pixels: by the network's convex weights, else bilinear."""
+    batch, _, height, width = flow.shape
+    if network.mask_predictor is None:
+        size = (STRIDE * height, STRIDE * width)
+        return STRIDE * F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
+    weights = network.mask_predictor(hidden).float()
+    weights = weights.view(batch, 1, 9, STRIDE, STRIDE, height, width).softmax(dim=2)
+    neighbours = F.unfold(STRIDE * flow, kernel_size=3, padding=1).view(batch, 2, 9, 1, 1, height, width)
+    fine = (weights * neighbours).sum(dim=2)
+    return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, STRIDE * height, STRIDE * width)
 
 
 def _pad(images: Tensor) -> Tensor:
@@ -185,15 +211,6 @@ def _pad(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     down, right = (max(MINIMUM_SIZE, -(-side // STRIDE) * STRIDE) - side for side in (height, width))
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
-
-
-def _pixel_coordinates(features: Tensor) -> Tensor:
-    """Return the (B, 2, h, w) grid of column and row numbers of a feature map."""
-    batch, _, height, width = features.shape
-    rows = torch.arange(height, device=features.device, dtype=torch.float32)
-    columns = torch.arange(width, device=features.device, dtype=torch.float32)
-    v, u = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([u, v]).expand(batch, -1, -1, -1)
 
 
 def _as_disparity(flow: Tensor, reference: Reference) -> Tensor:

@@ -1,5 +1,7 @@
 """How two patches of colour differ, and how smooth a map is where its image is (SceneDINO specification, 7).
 
+The census is in :mod:`nolabel.geometry.census`.
+
 Patches are (..., C, H, W); colours lie in [0, 1].
 """
 
@@ -66,19 +68,28 @@ def _window_means(maps: Tensor, window: str) -> Tensor:
     return F.conv2d(maps, maps.new_tensor(rows)[None, None], padding=1)
 
 
-def edge_aware_roughness(values: Tensor, image: Tensor, sharpness: float = 1.0) -> Tensor:
+def edge_aware_roughness(
+    values: Tensor, image: Tensor, sharpness: float = 1.0, *, order: Literal[1, 2] = 1
+) -> Tensor:
     """How much values change between neighbours, counted less where the image does: (..., H, W).
 
     Args:
-        values: (..., C, H, W); the mean of the channels' absolute forward differences counts.
+        values: (..., C, H, W); the mean of the channels' absolute differences counts.
         image: (..., 3, H, W).
         sharpness: of the weight exp(-sharpness * mean absolute difference of the image).
+        order: 1: forward differences; 2: second differences, which let slanted planes pass; the image's differences are
+            then taken over the same two pixels (SMURF, section 3.1).
     """
-    across, down = _steps(values), _steps(values.mT).mT
-    edge_across, edge_down = _steps(image), _steps(image.mT).mT
+    across, down = _steps(values, order), _steps(values.mT, order).mT
+    edge_across, edge_down = _steps(image, 1, order), _steps(image.mT, 1, order).mT
     return across * torch.exp(-sharpness * edge_across) + down * torch.exp(-sharpness * edge_down)
 
 
-def _steps(values: Tensor) -> Tensor:
-    """Mean over channels of the absolute differences to the right neighbour; 0 in the last column: (..., H, W)."""
-    return F.pad(values.diff(dim=-1).abs().mean(dim=-3), (0, 1))
+def _steps(values: Tensor, order: int = 1, stride: int = 1) -> Tensor:
+    """Mean over channels of absolute differences to the right: (..., H, W).
+
+    The last columns, for which there is no neighbour, are 0. First differences reach over ``stride`` pixels; second ones
+    over two.
+    """
+    change = values.diff(dim=-1, n=order) if stride == 1 else values[..., stride:] - values[..., :-stride]
+    return F.pad(change.abs().mean(dim=-3), (0, values.shape[-1] - change.shape[-1]))
