@@ -82,7 +82,8 @@ def collate_motion(samples: Sequence[MotionSample]) -> MotionBatch:
         table = _STEREO if len(sample.images) == 4 else _SINGLE
         rows += [[images + a, images + b, pairs + back, way] for a, b, back, way in table]
         owner += [number] * len(sample.images)
-    first, second, reverse, sideways = torch.tensor(rows).T.contiguous()
+    pairs_table = torch.tensor(rows)
+    first, second, reverse, sideways = (pairs_table[:, column].clone() for column in range(4))
     images = torch.cat([sample.images for sample in samples])
     return MotionBatch(images, torch.tensor(owner), first, second, reverse, sideways)
 

@@ -86,7 +86,7 @@ class MotionScores:
 
     def record(self) -> dict[str, float]:
         """Return named numbers: ``flow_epe`` (pixels), ``flow_fl`` (0..1), ``disparity_epe``, ``disparity_d1``, ..."""
-        found = {}
+        found: dict[str, float] = {}
         if self.flow.pixels:
             found |= {"flow_epe": self.flow.end_point_error, "flow_fl": self.flow.outlier_share}
             found["flow_epe_visible"] = self.flow_visible.end_point_error
@@ -198,7 +198,8 @@ def score_motion(
     """
     count = min(limit or len(dataset), len(dataset))
     places = [place * len(dataset) // count for place in range(count)]
-    scores, kept = MotionScores(samples=count), []
+    scores = MotionScores(samples=count)
+    kept: list[MotionLook] = []
     with Progress("measuring motion", count, unit="samples", enabled=progress) as bar:
         for place in places:
             sample = dataset[place]

@@ -43,7 +43,8 @@ def look_at_motion(
     Returns:
         Numbers as :meth:`MotionScores.record` names them; of several sources with the folder's name in front.
     """
-    found, looks = {}, []
+    found: dict[str, float] = {}
+    looks: list[MotionLook] = []
     for source in sources:
         scores, kept = score_motion(
             estimator,
