@@ -27,7 +27,10 @@ def pseudo_label(
         str | None, typer.Option(help="Recipe, e.g. cups/tiny; its section pseudo_labels counts.")
     ] = None,
     motion: Annotated[
-        str | None, typer.Option(help="opencv, raft_smurf, raft_large, raft_small or files.")
+        str | None,
+        typer.Option(
+            help="opencv, embedded, learnt (of pretrain motion), raft_smurf, raft_large, raft_small or files."
+        ),
     ] = None,
     motion_folder: Annotated[
         Path | None, typer.Option(help="Precomputed flow and disparity, instead of --motion.")
@@ -35,7 +38,9 @@ def pseudo_label(
     motion_cache: Annotated[
         Path | None, typer.Option(help="Keep computed flow and disparity here for later runs.")
     ] = None,
-    motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the motion network.")] = None,
+    motion_weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint or run folder of the motion network.")
+    ] = None,
     features: Annotated[str | None, typer.Option(help="embedded, depthg, or a timm model.")] = None,
     feature_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the features.")] = None,
     clusters: Annotated[int | None, typer.Option(help="Number of pseudo classes.")] = None,

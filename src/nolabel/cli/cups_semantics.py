@@ -23,8 +23,12 @@ def train_semantics(
         str | None, typer.Option(help="Frozen features: embedded, dino, or a timm model.")
     ] = None,
     backbone_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the backbone.")] = None,
-    motion: Annotated[str | None, typer.Option(help="Stereo: opencv, raft_smurf or raft_small.")] = None,
-    motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the motion network.")] = None,
+    motion: Annotated[
+        str | None, typer.Option(help="Stereo: opencv, embedded, learnt, raft_smurf or raft_small.")
+    ] = None,
+    motion_weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint or run folder of the motion network.")
+    ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Stereo: size factor; default 1, Cityscapes 0.625 as published.")
     ] = None,

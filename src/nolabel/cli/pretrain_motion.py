@@ -83,6 +83,7 @@ def evaluate_motion(
     updates: Annotated[
         int | None, typer.Option(min=1, help="Recurrent updates of a network; its own number by default.")
     ] = None,
+    scale: Annotated[float, typer.Option(help="Factor by which images are resized before.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
     device: Device = "auto",
 ) -> None:
@@ -90,14 +91,11 @@ def evaluate_motion(
     from nolabel.engine.devices import pick_device
     from nolabel.engine.motion_estimators import open_estimator
     from nolabel.methods.pretraining.motion_evaluation import NoMotion, evaluate_motion, scores_table
-    from nolabel.models.motion import RaftMotion
     from nolabel.structures.files import write_json
 
     place = pick_device(device)
-    estimator = NoMotion() if motion == "none" else open_estimator(motion, place, weights)
-    if updates is not None and isinstance(estimator, RaftMotion):
-        estimator.updates = updates
-    scores = evaluate_motion(estimator, data, split=split, limit=limit, device=place)
+    estimator = NoMotion() if motion == "none" else open_estimator(motion, place, weights, updates=updates)
+    scores = evaluate_motion(estimator, data, split=split, scale=scale, limit=limit, device=place)
     typer.echo(scores_table(scores))
     if out is not None:
         write_json(out, {"motion": motion, "scores": {name: s.record() for name, s in scores.items()}})

@@ -177,7 +177,8 @@ def evaluate_consistency(
     size: ViewSize = "192x640",
     step: Annotated[int, typer.Option(min=1, help="Frames between the two views.")] = 3,
     motion: Annotated[
-        str, typer.Option(help="Optical flow: raft_large (as published), raft_small, opencv.")
+        str,
+        typer.Option(help="Optical flow: raft_large (as published), raft_small, opencv, embedded, learnt."),
     ] = "opencv",
     motion_weights: Annotated[Path | None, typer.Option(help="Checkpoint of that network.")] = None,
     limit: Limit = None,

@@ -31,7 +31,12 @@ _LAYOUTS: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
 
 
 def open_estimator(
-    name: str, device: torch.device | str = "cpu", weights: str | Path | None = None
+    name: str,
+    device: torch.device | str = "cpu",
+    weights: str | Path | None = None,
+    *,
+    updates: int | None = None,
+    half_precision: bool = False,
 ) -> MotionEstimator:
     """Build a motion estimator with its registered weights, or with those of a file.
 
@@ -40,6 +45,8 @@ def open_estimator(
             or ``learnt``: what ``weights`` of ``nolabel pretrain motion`` are, whose card says it.
         device: where it computes.
         weights: checkpoint of a network, or run folder of ``nolabel pretrain motion``; the registered one by default.
+        updates: recurrent updates of a network; by default what its card says, else 16.
+        half_precision: see :class:`nolabel.models.motion.RaftMotion`.
 
     Raises:
         ConfigError: there is no such estimator, or ``learnt`` without weights.
@@ -61,11 +68,12 @@ def open_estimator(
                 hint="give the run folder or file of nolabel pretrain motion",
             )
         state, card = network_state(weights, None)
-        return build_motion(card["architecture"], state, device, updates=int(card["updates"]))
-    if name not in _LAYOUTS:
+        name = str(card["architecture"])
+    elif name in _LAYOUTS:
+        state, card = network_state(weights or name, name)
+    else:
         return build_motion(name, device=device)
-    state, card = network_state(weights or name, name)
-    return build_motion(name, state, device, updates=int(card.get("updates", UPDATES)))
+    return build_motion(name, state, device, updates or int(card.get("updates", UPDATES)), half_precision)
 
 
 def network_state(weights: str | Path, architecture: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:

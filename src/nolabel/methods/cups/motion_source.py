@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,35 +13,26 @@ from torch import Tensor
 
 from nolabel.data.motion_files import folder_hash, read_map
 from nolabel.data.stereo import StereoVideoDataset
+from nolabel.engine.motion_estimators import EMBEDDED, open_estimator
+from nolabel.engine.segmentor_file import model_path
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.pseudo_label_config import MotionConfig
-from nolabel.models.motion import MotionEstimator, StereoMotion, build_motion
+from nolabel.models.motion import MotionEstimator, StereoMotion
 from nolabel.structures import StereoVideoSample
 from nolabel.structures.files import write_bytes
-from nolabel.weights import file_hash, find_weights, load_checkpoint
-from nolabel.weights.layouts import raft_small, raft_smurf
+from nolabel.weights import file_hash
 
 __all__ = ["MotionSource", "load_motion", "motion_hash", "open_motion"]
-
-# raft_large: torchvision's names are the network's own.
-_LAYOUTS: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
-    "raft_smurf": raft_smurf.to_network,
-    "raft_large": dict,
-    "raft_small": raft_small.to_network,
-}
 
 
 def load_motion(config: MotionConfig, device: torch.device | str) -> MotionEstimator:
     """Build the motion estimator with the weights of its file."""
-    if config.name == "opencv":
-        return build_motion("opencv")
-    if config.weights is None:
+    if config.name.startswith("raft") and config.weights is None:
         raise WeightsError(
             f"the motion network {config.name!r} needs weights", hint="give --motion-weights FILE"
         )
-    state = load_checkpoint(find_weights(config.weights)).state_dict
-    return build_motion(
-        config.name, _LAYOUTS[config.name](state), device, config.updates, config.half_precision
+    return open_estimator(
+        config.name, device, config.weights, updates=config.updates, half_precision=config.half_precision
     )
 
 
@@ -50,7 +40,9 @@ def motion_hash(config: MotionConfig) -> str:
     """Return what the motion depends on beside settings and images: weights, or precomputed files."""
     if config.name == "files":
         return folder_hash(_folder(config))
-    return "" if config.weights is None else file_hash(find_weights(config.weights))
+    if config.name == "embedded" and EMBEDDED.is_file():
+        return file_hash(EMBEDDED)
+    return "" if config.weights is None else file_hash(model_path(config.weights))
 
 
 @dataclass

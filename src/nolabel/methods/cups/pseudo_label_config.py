@@ -14,18 +14,21 @@ from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
 class MotionConfig(Config):
     """Which network or algorithm estimates flow and disparity."""
 
-    name: Literal["opencv", "raft_smurf", "raft_large", "raft_small", "files"] = "opencv"
-    """``opencv`` needs no weights; the RAFT networks need theirs (``raft_smurf``: self-supervised, as published;
+    name: Literal["opencv", "embedded", "learnt", "raft_smurf", "raft_large", "raft_small", "files"] = (
+        "opencv"
+    )
+    """``opencv`` and ``embedded`` (the network that comes with the package) need no weights; ``learnt`` takes a run of
+    ``nolabel pretrain motion``; the RAFT networks need theirs (``raft_smurf``: self-supervised, as published;
     ``raft_large``: supervised, the "RAFT" of the CUPS ablation). ``files`` reads what any network has written before."""
     weights: Path | None = None
-    """Checkpoint file, or its name in the registry."""
+    """Checkpoint file, its name in the registry, or the folder of a run."""
     folder: Path | None = None
     """``files``: where they are; see ``nolabel.data.motion_files`` for names and formats."""
     cache: Path | None = None
     """Keep flow and disparity of every pair here, so that other semantic settings do not compute them again. The
     labels are the same with and without; a pair takes 32 bytes for each pixel."""
-    updates: int = Field(default=16, ge=1)
-    """Recurrent updates of RAFT."""
+    updates: int | None = Field(default=None, ge=1)
+    """Recurrent updates of RAFT; by default what the network's card says, else 16 (published)."""
     half_precision: bool = False
     """Run RAFT in half precision (accelerators)."""
 

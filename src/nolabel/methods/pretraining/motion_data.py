@@ -235,11 +235,20 @@ def open_footage(
     return footage
 
 
-def open_views(source: str | Path, *, split: str, stride: int = 1) -> StereoVideoDataset:
-    """Open stereo video; own folders need no calibration, since motion is measured in pixels."""
+def open_views(source: str | Path, *, split: str, stride: int = 1, scale: float = 1.0) -> StereoVideoDataset:
+    """Open stereo video, whole images; own folders need no calibration, since motion is measured in pixels.
+
+    Args:
+        source: the folder.
+        split: of data sets that have splits.
+        stride: frames between the two of a pair.
+        scale: factor by which images are resized.
+    """
     missing = find_layout(source) == "stereo" and not (Path(source) / "calibration.yaml").is_file()
     calibration = _NO_CALIBRATION if missing else None
-    return open_stereo_video(source, split=split, calibration=calibration, stride=stride)
+    return open_stereo_video(
+        source, split=split, calibration=calibration, stride=stride, scale=scale, crop=None
+    )
 
 
 def _as_bytes(image: Tensor) -> Tensor:

@@ -121,6 +121,7 @@ def evaluate_motion(
     sources: Sequence[str | Path],
     *,
     split: str = "val",
+    scale: float = 1.0,
     limit: int | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -131,6 +132,7 @@ def evaluate_motion(
         estimator: of any kind.
         sources: stereo video in any layout; exact motion is used where it lies in the folder ``motion``.
         split: of data sets that have splits.
+        scale: factor by which images and exact motion are resized; errors are pixels of that size.
         limit: samples of each, evenly spaced; all by default.
         device: where the images go.
         progress: show progress on standard error.
@@ -143,7 +145,7 @@ def evaluate_motion(
     """
     scores = {}
     for source in sources:
-        dataset = open_views(source, split=split)
+        dataset = open_views(source, split=split, scale=scale)
         truth = exact_motion_folder(source, split)
         scores[str(source)], _ = score_motion(
             estimator, dataset, truth, limit=limit, device=device, progress=progress

@@ -32,6 +32,8 @@ class MotionNetworkConfig(Config):
     """Network to start from: run folder, file, or registered name. Random weights by default."""
     updates: int = Field(12, gt=0)
     """Recurrent updates when the network is looked at, and those that its card recommends."""
+    half: bool = False
+    """Write the finished network in float16, half the size; it computes in float32 all the same."""
     compile: bool = False
     """Let torch.compile make the network's passes; pays on GPUs after minutes of compilation."""
 
@@ -71,8 +73,8 @@ class SynthesisConfig(Config):
 
     pieces: int = Field(4, ge=0)
     """Pieces of other pictures that are laid on each."""
-    largest: float = Field(48.0, gt=0)
-    """Longest shift, pixels of the cut; most are much shorter."""
+    largest: float = Field(0.3, gt=0, lt=1)
+    """Longest shift, relative to the width of the cut; most are much shorter."""
     sideways: float = Field(0.4, ge=0, le=1)
     """Share of the pairs that move along the rows, like the views of a stereo camera."""
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from nolabel.engine.fit import TrainingTask, fit
-from nolabel.engine.run_folder import RunFolder, StageRecord
+from nolabel.engine.run_folder import RunFolder, StageRecord, surroundings
 from nolabel.engine.schedules import polynomial_decay
-from nolabel.engine.segmentor_file import MODEL_FILE
+from nolabel.engine.segmentor_file import MODEL_FILE, model_path
 from nolabel.methods.pretraining.motion_data import Footage, MotionBatch, MotionSample, collate_motion
 from nolabel.methods.pretraining.motion_files import save_motion, start_motion
 from nolabel.methods.pretraining.motion_looks import look_at_motion
@@ -180,7 +180,7 @@ class MotionTraining(TrainingTask):
             draw_corners(len(pictures), whole, stage.crop, draws),
             stage.crop,
             pieces=settings.pieces,
-            largest=settings.largest,
+            largest=settings.largest * stage.crop[1],
             sideways=settings.sideways,
             generator=draws,
         )
@@ -252,17 +252,8 @@ class MotionTraining(TrainingTask):
         return both[:, :2], both[:, 2:] > 0.5
 
     def after_step(self, step: int) -> None:
-        """Write the network once it is finished: before the last checkpoint, so that no kill can lose it."""
+        """Count."""
         self.done = step + 1
-        if self.done == self.config.fit.steps and self.fabric.global_rank == 0:
-            settings = self.config.network
-            save_motion(
-                self.learner.network,
-                self.out / MODEL_FILE,
-                settings.architecture,
-                settings.updates,
-                steps=self.done,
-            )
 
     # --- what comes of it -------------------------------------------------------------------------------------
 
@@ -272,16 +263,38 @@ class MotionTraining(TrainingTask):
         return RaftMotion(network, self.config.network.updates).to(self.fabric.device)
 
     def validation(self) -> dict[str, float]:
-        """Score flow and disparity and draw them, on the first process."""
-        if not self.looked_at or self.fabric.global_rank != 0:
+        """Score flow and disparity and draw them, on the first process; at the end write the network as well."""
+        if self.fabric.global_rank != 0:
             return {}
-        return look_at_motion(
-            self.estimator(),
-            self.looked_at,
-            self.config.look,
-            split=self.split,
-            picture=self.out / "pictures" / f"step_{self.done:08d}.png",
-            device=self.fabric.device,
+        scores: dict[str, float] = {}
+        if self.looked_at:
+            picture = self.out / "pictures" / f"step_{self.done:08d}.png"
+            scores = look_at_motion(
+                self.estimator(),
+                self.looked_at,
+                self.config.look,
+                split=self.split,
+                picture=picture,
+                device=self.fabric.device,
+            )
+        if self.done == self.config.fit.steps:  # before the last checkpoint, so that no kill can lose it
+            self._save(scores)
+        return scores
+
+    def _save(self, scores: dict[str, float]) -> None:
+        settings, about = self.config.network, surroundings()
+        save_motion(
+            self.learner.network,
+            self.out / MODEL_FILE,
+            settings.architecture,
+            settings.updates,
+            half=settings.half,
+            steps=self.done,
+            seed=self.config.fit.seed,
+            settings=self.config.model_dump(mode="json", exclude={"fit": {"workers", "loggers"}}),
+            footage={"identity": self.footage.identity, "samples": len(self.footage)},
+            scores=scores,
+            **{**about, "command": ["nolabel", *about["command"][1:]]},  # no paths of this machine
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -344,8 +357,6 @@ def train_motion(
     """
     inputs = {"footage": footage.identity}
     if config.network.initial is not None:
-        from nolabel.engine.segmentor_file import model_path
-
         inputs["initial"] = file_hash(model_path(config.network.initial))
     task = MotionTraining(config, footage, [Path(path) for path in looked_at], split, Path(out))
     record = StageRecord(settings=config, inputs=inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.optical_flow import RAFT
 
@@ -40,6 +41,7 @@ class MotionLearner(nn.Module):
         features = self.network.feature_encoder(images).float()
         context = self.network.context_encoder(images)[first]
         block = self.network.corr_block
-        pyramid = CorrelationPyramid(features[first], features[second], block.num_levels, block.radius)
+        with torch.autocast(features.device.type, enabled=False):  # positions need more than bfloat16
+            pyramid = CorrelationPyramid(features[first], features[second], block.num_levels, block.radius)
         steps = recurrent_updates(self.network, pyramid, context, updates)
         return [upsampled(self.network, flow, hidden).float() for flow, hidden in steps]
