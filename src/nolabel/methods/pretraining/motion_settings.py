@@ -73,8 +73,6 @@ class SynthesisConfig(Config):
 
     pieces: int = Field(4, ge=0)
     """Pieces of other pictures that are laid on each."""
-    largest: float = Field(0.3, gt=0, lt=1)
-    """Longest shift, relative to the width of the cut; most are much shorter."""
     sideways: float = Field(0.4, ge=0, le=1)
     """Share of the pairs that move along the rows, like the views of a stereo camera."""
 
@@ -115,6 +113,8 @@ class MotionStageConfig(Config):
     """Recurrent updates."""
     pictures: int = Field(0, ge=0)
     """Pictures of each batch that are set in motion, with known flow."""
+    largest: float = Field(0.3, gt=0, lt=1)
+    """Their longest shift, relative to the width of the crop; most are much shorter."""
     synthesis: float = Field(1.0, ge=0)
     """Weight of the error of their flow, per pixel."""
     photometric: float = Field(1.0, ge=0)

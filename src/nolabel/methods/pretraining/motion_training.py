@@ -180,7 +180,7 @@ class MotionTraining(TrainingTask):
             draw_corners(len(pictures), whole, stage.crop, draws),
             stage.crop,
             pieces=settings.pieces,
-            largest=settings.largest * stage.crop[1],
+            largest=stage.largest * stage.crop[1],
             sideways=settings.sideways,
             generator=draws,
         )
