@@ -1,10 +1,29 @@
-"""Learning rates over the steps of a training, as factors of the base rate."""
+"""Learning rates and other values over the steps of a training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-__all__ = ["polynomial_decay"]
+__all__ = ["cosine_ramp", "polynomial_decay"]
+
+
+def cosine_ramp(step: int, steps: int, start: float, end: float, *, warmup: int = 0) -> float:
+    """Return a value that goes from ``start`` to ``end`` along half a cosine, after a line from 0 to ``start``.
+
+    Source: DINO (Caron et al., ICCV 2021, section 3 and appendix): learning rate, weight decay, momentum.
+
+    Args:
+        step: counts from 0; at ``steps`` and after the value is ``end``.
+        steps: length of the training.
+        start: value at the end of the warm-up.
+        end: value at the end of the training.
+        warmup: steps of the line.
+    """
+    if step < warmup:
+        return start * (step + 1) / warmup
+    along = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * along))
 
 
 def polynomial_decay(

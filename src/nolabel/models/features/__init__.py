@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from nolabel.errors import WeightsError
+from nolabel.errors import ConfigError, WeightsError
+from nolabel.models.features.compact import CompactFeatures
 from nolabel.models.features.depthg import CodeNetwork, DepthG, ProbeClassifier, network_arguments
 from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.dino import DinoViT, vit_arguments
 from nolabel.models.features.extractor import FeatureExtractor, HalfPrecision, SceneGeometry
+from nolabel.models.features.placed import PlacedFeatures
 from nolabel.models.features.square_vit import SquareVit
 from nolabel.models.features.stereo_geometry import scene_geometry
 from nolabel.models.features.transformers import TimmFeatures
 
 __all__ = [
     "CodeNetwork",
+    "CompactFeatures",
     "DenseDescriptors",
     "DepthG",
     "DinoViT",
     "FeatureExtractor",
     "HalfPrecision",
+    "PlacedFeatures",
     "ProbeClassifier",
     "SceneGeometry",
     "SquareVit",
     "TimmFeatures",
+    "build_backbone",
     "build_code_network",
     "build_features",
     "network_arguments",
@@ -43,7 +50,7 @@ def build_features(
     """Return a feature extractor in evaluation mode.
 
     Args:
-        name: ``embedded`` (descriptors, no weights), ``depthg`` (weights in our names, see
+        name: ``embedded`` or ``descriptors`` (descriptors, no weights), ``depthg`` (weights in our names, see
             ``nolabel.weights.layouts.depthg``), ``dino`` (an official DINO ViT, its size read off the weights),
             or any timm model name with its state dict as ``weights``.
         weights: state dict of the network.
@@ -55,7 +62,7 @@ def build_features(
         WeightsError: weights are absent or do not fit.
     """
     extractor: FeatureExtractor
-    if name == "embedded":
+    if name in ("embedded", "descriptors"):
         extractor = DenseDescriptors()
     elif weights is None:
         raise WeightsError(
@@ -69,6 +76,28 @@ def build_features(
         extractor = TimmFeatures(name, scale=scale)
         extractor.load_weights(weights)
     return extractor.eval().requires_grad_(False).to(device)
+
+
+def build_backbone(architecture: str, options: Mapping[str, Any] | None = None) -> FeatureExtractor:
+    """Build a network with random weights, to be trained or filled.
+
+    Args:
+        architecture: ``compact`` (:class:`CompactFeatures`), or the name of a timm ViT or CNN (:class:`TimmFeatures`).
+        options: their other arguments.
+
+    Raises:
+        ConfigError: no such network, or no such option.
+    """
+    kind: Any = CompactFeatures if architecture == "compact" else partial(TimmFeatures, architecture)
+    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in (options or {}).items()}
+    try:
+        network: FeatureExtractor = kind(**plain)
+    except TypeError as error:
+        raise ConfigError(
+            f"the network {architecture} does not take these options: {error}",
+            hint="compact: widths, depths, channels, stride; timm: max_stride, output_stride",
+        ) from None
+    return network
 
 
 def build_code_network(

@@ -61,6 +61,14 @@ class FeatureExtractor(nn.Module):
         """
         raise NotImplementedError
 
+    def image_and_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one vector (B, channels) of each image, and its features as :meth:`forward` gives them.
+
+        The vector is the mean of the cells, unless a network has something better.
+        """
+        cells = self(images)
+        return cells.mean((2, 3)), cells
+
 
 class HalfPrecision(FeatureExtractor):
     """Runs a network in bfloat16: about twice as fast where the processor knows it, features good to two digits.

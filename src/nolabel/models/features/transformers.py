@@ -28,12 +28,21 @@ class TimmFeatures(FeatureExtractor):
         architecture: timm model name, for instance ``vit_small_patch14_dinov2``.
         max_stride: a CNN's deepest map with at most this stride is taken.
         scale: the image is resized by this factor first; above 1 gives finer cells at a higher cost.
+        output_stride: of a CNN's deepest map, lowered by dilation (timm's ResNets: 8, 16); its own by default.
+        drop_path: share of the residual branches of a ViT that are left out while training.
 
     Raises:
         ConfigError: timm has no such model, or it has no feature maps.
     """
 
-    def __init__(self, architecture: str, max_stride: int = 16, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        architecture: str,
+        max_stride: int = 16,
+        scale: float = 1.0,
+        output_stride: int | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         self.architecture, self.scale = architecture, scale
         self.normalise = ImageNetNormalised()
@@ -46,16 +55,21 @@ class TimmFeatures(FeatureExtractor):
         self.is_transformer = "vit" in architecture
         if self.is_transformer:
             self.network = timm.create_model(
-                architecture, pretrained=False, num_classes=0, dynamic_img_size=True
+                architecture,
+                pretrained=False,
+                num_classes=0,
+                dynamic_img_size=True,
+                drop_path_rate=drop_path,
             )
             self.cell = int(self.network.patch_embed.patch_size[0])
             self.channels = int(self.network.num_features)
         else:
-            probe: Any = timm.create_model(architecture, pretrained=False, features_only=True)
+            strided: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
+            probe: Any = timm.create_model(architecture, pretrained=False, features_only=True, **strided)
             reductions = probe.feature_info.reduction()
             level = max((i for i, r in enumerate(reductions) if r <= max_stride), default=0)
             self.network = timm.create_model(
-                architecture, pretrained=False, features_only=True, out_indices=(level,)
+                architecture, pretrained=False, features_only=True, out_indices=(level,), **strided
             )
             self.cell = int(reductions[level])
             self.channels = int(self.network.feature_info.channels()[0])
@@ -64,16 +78,23 @@ class TimmFeatures(FeatureExtractor):
 
     def forward(self, images: Tensor, geometry: SceneGeometry | None = None) -> Tensor:
         """Return the features (B, channels, h, w) of (B, 3, H, W) images in [0, 1]."""
+        return self.image_and_cells(images)[1]
+
+    def image_and_cells(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the class token (the mean of the cells, where there is none) and the features."""
         if self.scale != 1:
             images = torch.nn.functional.interpolate(
                 images, scale_factor=self.scale, mode="bilinear", align_corners=False, antialias=True
             )
         images = self.normalise(resize_to_multiple(images, self.cell))
         if not self.is_transformer:
-            return self.network(images)[0]
-        tokens = self.network.forward_features(images)[:, self.network.num_prefix_tokens :]
+            cells = self.network(images)[0]
+            return cells.mean((2, 3)), cells
+        tokens = self.network.forward_features(images)
         rows, columns = images.shape[-2] // self.cell, images.shape[-1] // self.cell
-        return tokens.transpose(1, 2).reshape(len(images), -1, rows, columns)
+        patches = tokens[:, self.network.num_prefix_tokens :]
+        cells = patches.transpose(1, 2).reshape(len(images), -1, rows, columns)
+        return tokens[:, 0] if self.network.has_class_token else patches.mean(1), cells
 
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Load a timm state dict; classifier weights are ignored, anything else must fit.
