@@ -92,7 +92,7 @@ class GeometryLookConfig(Config):
     """What the training is looked at by (fit.validate_every, and at the end), where data for that is given."""
 
     samples: int = Field(128, gt=0)
-    """Scenes that are scored: the first ones."""
+    """Scenes that are scored, evenly spread over the data."""
     views: int | None = Field(None, gt=0)
     """Views of each that features are compared in, all by default; depth is scored in view 0."""
     pictures: int = Field(4, ge=0)

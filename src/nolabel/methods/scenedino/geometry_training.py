@@ -36,6 +36,7 @@ from nolabel.methods.scenedino.network_files import (
     start_transformers,
 )
 from nolabel.methods.scenedino.ray_samplers import whole_views
+from nolabel.methods.scenedino.scene_model import spread
 from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, TrainedStage, fixed_sample, run_stage
 from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
@@ -205,7 +206,7 @@ def score_geometry(
     """
     found: dict[str, list[Tensor]] = {}
     looks: list[GeometryLook] = []
-    for index in range(min(config.look.samples, len(scenes))):  # type: ignore[arg-type]
+    for index in spread(len(scenes), config.look.samples):  # type: ignore[arg-type]
         batch: PosedBatch = to_device(collate_posed([fixed_sample(scenes, index)]), torch.device(device))
         views = views_from_first(batch.images, batch.intrinsics, batch.poses)
         views = views[: config.look.views]
