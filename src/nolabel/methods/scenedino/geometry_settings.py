@@ -40,6 +40,9 @@ class NetworkConfig(Config):
     """DINO: ``v1`` (patches of 8 pixels), ``v1_16``; DINOv2: ``v2``, ``reg`` (with registers)."""
     image_size: tuple[int, int] = (192, 640)
     """(height, width) of the images, pixels; whole numbers of tokens."""
+    token: int | None = Field(None, gt=0)
+    """Pixels of the image per token, 8 or 16 by default. Where it is not the transformer's own patch, images are resized for
+    it: 8 with DINOv2 gives small images as many tokens as its patches of 14 pixels give large ones."""
     transformer: Path | None = None
     """Official DINO or DINOv2 file (or registered name) for both transformers. Without one the trainable transformer starts
     from random numbers, and the target's would be random, too: then options should say ``target: embedded``."""

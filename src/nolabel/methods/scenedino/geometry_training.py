@@ -59,7 +59,9 @@ def start_network(config: NetworkConfig) -> SceneDino:
     """
     if config.initial is not None:
         return load_scenedino(config.initial, targets=True)
-    sizes = scenedino_config(config.architecture, config.version, config.image_size, **config.options)
+    sizes = scenedino_config(
+        config.architecture, config.version, config.image_size, config.token, **config.options
+    )
     if config.transformer is None and not isinstance(sizes.target, str):
         raise ConfigError(
             "the target features come from a transformer without weights",

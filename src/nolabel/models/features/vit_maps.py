@@ -67,6 +67,7 @@ def vit_config(
     architecture: str = "vit-b",
     version: VitVersion = "v1",
     image_size: tuple[int, int] = (192, 640),
+    stride: int | None = None,
     **changes: Any,
 ) -> VitConfig:
     """Return the configuration of a known transformer.
@@ -75,6 +76,7 @@ def vit_config(
         architecture: ``vit-b``, ``vit-s``, or the tiny ``vit-t``, of which there are no official weights.
         version: see :data:`VIT_VERSIONS`.
         image_size: rows and columns of the images it is made for.
+        stride: pixels of the image per token; the published one by default.
         changes: other fields.
 
     Raises:
@@ -86,10 +88,12 @@ def vit_config(
             hint=f"sizes are {', '.join(WIDTHS)}; versions are {', '.join(VIT_VERSIONS)}",
         )
     base = VIT_VERSIONS[version]
-    if any(side % base.stride for side in image_size):
-        raise ConfigError(f"image size {image_size}: sides must be multiples of {base.stride}")
-    grid = (image_size[0] // base.stride, image_size[1] // base.stride)
-    return VitConfig(**{**vars(base), "width": WIDTHS[architecture], "grid": grid, **changes})
+    stride = stride or base.stride
+    if any(side % stride for side in image_size):
+        raise ConfigError(f"image size {image_size}: sides must be multiples of {stride}")
+    grid = (image_size[0] // stride, image_size[1] // stride)
+    own = {"width": WIDTHS[architecture], "stride": stride, "grid": grid}
+    return VitConfig(**{**vars(base), **own, **changes})
 
 
 class VitMaps(FeatureExtractor):

@@ -120,6 +120,7 @@ def scenedino_config(
     architecture: str = "vit-b",
     version: VitVersion = "v1",
     image_size: tuple[int, int] = (192, 640),
+    token: int | None = None,
     **changes: Any,
 ) -> SceneDinoConfig:
     """Return the configuration for a known transformer, which is also the target's unless ``changes`` say otherwise.
@@ -128,12 +129,13 @@ def scenedino_config(
         architecture: ``vit-b``, ``vit-s``, ``vit-t``.
         version: DINO ``v1`` (patch 8), ``v1_16``; DINOv2 ``v2``, with registers ``reg``.
         image_size: rows and columns.
+        token: pixels of the image per token of the transformers; the published number by default.
         changes: other fields of :class:`SceneDinoConfig`.
 
     Raises:
         ConfigError: no such transformer or field, or the image is no whole number of tokens.
     """
-    vit = vit_config(architecture, version, image_size)
+    vit = vit_config(architecture, version, image_size, token)
     learned = DenseDescriptors() if changes.get("target") == "embedded" else None
     values: dict[str, Any] = {
         "vit": vit,
