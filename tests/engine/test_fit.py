@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from engine.fit_tasks import Line
 from nolabel.config import Config
@@ -223,6 +225,57 @@ def test_a_missing_logger_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(DependencyError, match=r"pip install 'nolabel\[wandb\]'"):
         fit(Line(), config(loggers=("wandb",)), tmp_path, progress=False)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """What a training may give its network besides pictures."""
+
+    where: torch.Tensor
+
+
+class Posed(nn.Module):
+    """Remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, x, pose):
+        self.given = (x.dtype, pose.where.dtype)
+        self.product = self.layer(x).dtype
+        return self.layer(x).float()
+
+
+class PosedLine(Line):
+    def networks(self):
+        return {"student": Posed()}
+
+    def optimizers(self, networks):
+        return {"student": torch.optim.SGD(networks["student"].parameters(), lr=1e-3)}
+
+    def before_step(self, step):
+        pass
+
+    def after_step(self, step):
+        pass
+
+    def training_step(self, batch, step):
+        guess = self.modules["student"](batch["x"], Pose(batch["x"]))
+        return {"loss": (guess - batch["y"]).square().mean()}
+
+    def validation(self):
+        return {}
+
+    def state_dict(self):
+        return {}
+
+
+def test_mixed_precision_rounds_products_and_not_what_networks_are_given(tmp_path):
+    task = PosedLine()
+    fit(task, config(steps=1, precision="bf16-mixed"), tmp_path / "run", progress=False)
+    network = task.modules["student"].module
+    assert network.given == (torch.float32, torch.float32) and network.product == torch.bfloat16
 
 
 def test_impossible_settings_are_refused():

@@ -21,6 +21,7 @@ from nolabel.engine.interrupts import Interrupt, interrupts
 from nolabel.engine.loggers import open_loggers
 from nolabel.engine.memory import release_free_memory
 from nolabel.engine.outlook import FIRST_STEPS, expected_time, sample_summary, training_outlook
+from nolabel.engine.precision import precision_plugins
 from nolabel.engine.progress import Progress
 from nolabel.engine.run_folder import RunFolder, settings_identity
 from nolabel.engine.seeding import seed_everything, seed_of
@@ -104,7 +105,7 @@ class TrainingLoop:
             devices=devices,
             num_nodes=config.nodes,
             strategy=strategy,
-            precision=config.precision,
+            **precision_plugins(config.precision, accelerator),
         )
         fabric.launch()
         self.fabric, self.first = fabric, fabric.global_rank == 0

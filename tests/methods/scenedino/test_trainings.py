@@ -146,3 +146,22 @@ def test_targets_of_pixels(tmp_path, targets) -> None:
 def test_a_target_needs_weights(tmp_path) -> None:
     with pytest.raises(ConfigError, match="without weights"):
         geometry(tmp_path, network={"architecture": "vit-t", "image_size": [32, 64]})
+
+
+def test_in_mixed_precision_both_stages_end_near_those_in_full(first, tmp_path):
+    """Poses and draws reach the networks as they are; the products inside are rounded."""
+    whole, mixed = (
+        json.loads((run / "log.jsonl").read_text().splitlines()[0])
+        for run in (
+            first.model.parent,
+            geometry(tmp_path / "geometry", fit={**FIT, "precision": "bf16-mixed"}).model.parent,
+        )
+    )
+    assert mixed["train/loss"] == pytest.approx(whole["train/loss"], rel=0.03)
+    assert mixed["train/loss"] != whole["train/loss"]
+    rounded = semantics(first.model, tmp_path / "rounded", fit={**FIT, "precision": "bf16-mixed"})
+    plain = semantics(first.model, tmp_path / "plain")
+    whole, mixed = (
+        json.loads((run.model.parent / "log.jsonl").read_text().splitlines()[0]) for run in (plain, rounded)
+    )
+    assert mixed["train/loss"] == pytest.approx(whole["train/loss"], rel=0.2)
