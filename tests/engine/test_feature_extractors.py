@@ -21,8 +21,8 @@ def network():
 @pytest.mark.parametrize(("store", "tolerance"), [("float32", 0.0), ("float16", 5e-3)])
 def test_saved_and_loaded(network, tmp_path, store, tolerance) -> None:
     path = save_features(network, tmp_path / "model.safetensors", "compact", OPTIONS, store=store, steps=3)
-    for place in (tmp_path, path):
-        found = open_features(str(place))
+    for name, weights in ((str(tmp_path), None), (str(path), None), ("learnt", tmp_path)):
+        found = open_features(name, weights=weights)
         assert all(value.dtype != torch.float16 for value in found.state_dict().values())
         torch.testing.assert_close(found(IMAGE), network(IMAGE), atol=tolerance, rtol=tolerance)
         assert not any(parameter.requires_grad for parameter in found.parameters())
@@ -63,6 +63,8 @@ def test_descriptors_by_name() -> None:
 def test_refusals(network, tmp_path) -> None:
     with pytest.raises(ConfigError, match="no weights to be random"):
         open_features("descriptors", random_seed=0)
+    with pytest.raises(ConfigError, match="need weights"):
+        open_features("learnt")
     with pytest.raises(WeightsError, match="has not finished"):
         load_features(tmp_path)
     other = save_safetensors(tmp_path / "other.safetensors", {"a": torch.zeros(2)}, {"kind": "segmentor"})

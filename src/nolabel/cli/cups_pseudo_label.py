@@ -41,8 +41,13 @@ def pseudo_label(
     motion_weights: Annotated[
         Path | None, typer.Option(help="Checkpoint or run folder of the motion network.")
     ] = None,
-    features: Annotated[str | None, typer.Option(help="embedded, depthg, or a timm model.")] = None,
-    feature_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the features.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="embedded, descriptors, learnt (of pretrain features), depthg, or a timm model."),
+    ] = None,
+    feature_weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint or run folder of the features.")
+    ] = None,
     clusters: Annotated[int | None, typer.Option(help="Number of pseudo classes.")] = None,
     executor: Annotated[str, typer.Option(help="inline, processes or ray.")] = "inline",
     workers: Annotated[int, typer.Option(help="Processes or Ray actors.")] = 1,

@@ -28,9 +28,11 @@ from nolabel.weights import find_weights, load_checkpoint, save_safetensors
 from nolabel.weights.layouts import dino
 from nolabel.weights.strict import strict_state
 
-__all__ = ["embedded_file", "load_features", "open_features", "save_features"]
+__all__ = ["PACKAGED", "embedded_file", "load_features", "open_features", "save_features"]
 
 CARD_KIND = "features"
+PACKAGED = ("embedded", "descriptors")
+"""Names of what needs no file."""
 
 
 def open_features(
@@ -46,17 +48,17 @@ def open_features(
 
     Args:
         name: ``embedded`` (the network that the package carries; descriptors where it carries none), ``descriptors``
-            (colour, contrast, place; no weights), a run folder or file of ``nolabel pretrain features``, ``dino``, or any
-            timm model.
+            (colour, contrast, place; no weights), ``learnt`` (what ``weights`` of ``nolabel pretrain features`` are) or the
+            run folder or file itself, ``dino``, or any timm model.
         device: where it runs.
-        weights: file of the last two.
+        weights: of ``learnt``, ``dino`` and timm models.
         scale: for timm models: images are resized by this first.
         random_seed: give the network random weights drawn from this seed instead of its own: what the trained ones are
             to be compared with.
         place: let the row of the picture count as much as a pretrained network's card, or the descriptors, say.
 
     Raises:
-        ConfigError: there is no such extractor, or it has no weights to be random.
+        ConfigError: there is no such extractor, it has no weights to be random, or ``learnt`` none at all.
         WeightsError: weights are missing or do not fit.
     """
     if name == "embedded" and weights is None:
@@ -66,6 +68,13 @@ def open_features(
         if random_seed is not None:
             raise ConfigError("descriptors have no weights to be random", hint="leave --random out")
         return DenseDescriptors(**({} if place else {"place": 0.0})).eval().to(device)
+    if name == "learnt":
+        if weights is None:
+            raise ConfigError(
+                "the features learnt need weights",
+                hint="give the run folder or file of nolabel pretrain features",
+            )
+        name = str(weights)
     if Path(name).exists():
         return load_features(name, device=device, random_seed=random_seed, place=place)
     if random_seed is not None:
@@ -147,7 +156,7 @@ def load_features(
             for name, value in checkpoint.state_dict.items()
         }
         network.load_state_dict(strict_state(network.state_dict(), state))
-    if place and card["place"] > 0:
+    if place and card.get("place", 0.0) > 0:
         network = PlacedFeatures(network, card["place"])
     return _finished(network, device)
 

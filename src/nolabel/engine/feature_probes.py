@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nolabel.data.labelled import LabelledDataset
-from nolabel.engine.feature_extractors import open_features
+from nolabel.engine.feature_extractors import PACKAGED, open_features
 from nolabel.engine.seeding import generator_of
 from nolabel.errors import DataError, WeightsError
 from nolabel.labels import VOID
@@ -197,7 +197,7 @@ def compare_features(
     settings, found = settings or ProbeSettings(), {}
     files = iter(weights)
     for name in names:
-        own = name in ("embedded", "descriptors") or Path(name).exists()
+        own = name in PACKAGED or Path(name).exists()
         extractor = open_features(name, device, None if own else next(files, None), scale=scale)
         found[name] = probe_features(extractor, references, queries, settings, device)
         if random and any(True for _ in extractor.parameters()):

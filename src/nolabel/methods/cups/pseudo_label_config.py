@@ -37,8 +37,8 @@ class SemanticConfig(Config):
     """Which features make the pseudo classes, and how they are clustered."""
 
     features: str = "embedded"
-    """``embedded`` (no weights), ``depthg`` (published, or learnt by train-semantics), ``dino``, or any timm model
-    name, for instance ``vit_small_patch14_dinov2``."""
+    """``embedded`` or ``descriptors`` (no weights), ``learnt`` (by ``nolabel pretrain features``), ``depthg`` (published, or
+    learnt by train-semantics), ``dino``, or any timm model name, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
     """Checkpoint of the features; for ``depthg`` also the folder of a train-semantics run."""
     depth_guided: bool = True

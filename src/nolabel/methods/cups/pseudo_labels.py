@@ -283,8 +283,12 @@ def _prepare(
     say = (lambda text: print(text, file=sys.stderr)) if progress else None
     out.mkdir(parents=True, exist_ok=True)
     cluster_file = ensure_clusters(dataset, config, out, device, overwrite=overwrite, say=say)
-    files = (config.semantics.weights, config.semantics.cluster_file)
-    hashes = (motion_hash(config.motion), *(weights_hash(path) for path in files))
+    semantics = config.semantics
+    hashes = (
+        motion_hash(config.motion),
+        weights_hash(semantics.weights, semantics.features),
+        weights_hash(semantics.cluster_file),
+    )
     return PseudoLabelTask(dataset, config, cluster_file, device, pictures, hashes)
 
 

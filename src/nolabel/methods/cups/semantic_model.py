@@ -15,7 +15,9 @@ from torch import Tensor
 
 from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
+from nolabel.engine.feature_extractors import PACKAGED, embedded_file, open_features
 from nolabel.engine.seeding import generator_of
+from nolabel.engine.segmentor_file import model_path
 from nolabel.errors import ConfigError, DataError, WeightsError
 from nolabel.methods.cups.depthg.model_file import find_semantics, load_semantics
 from nolabel.methods.cups.motion_source import motion_hash, open_motion
@@ -28,13 +30,11 @@ from nolabel.models.features import (
     HalfPrecision,
     ProbeClassifier,
     SceneGeometry,
-    build_features,
     scene_geometry,
 )
 from nolabel.models.features.stereo_geometry import consistent_disparity
 from nolabel.structures import StereoCalibration
 from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
-from nolabel.weights.layouts import dino
 
 CLUSTER_FILE = "clusters.safetensors"
 DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction
@@ -57,8 +57,8 @@ class SemanticModel:
 
 def load_features(config: SemanticConfig, device: torch.device | str) -> FeatureExtractor:
     """Build the feature extractor with the weights of its file."""
-    if config.features == "embedded":
-        return build_features("embedded", device=device)
+    if config.features in PACKAGED:
+        return open_features(config.features, device)
     if config.weights is None:
         raise WeightsError(
             f"the features {config.features!r} need weights", hint="give --feature-weights FILE"
@@ -68,8 +68,7 @@ def load_features(config: SemanticConfig, device: torch.device | str) -> Feature
         if config.half_precision and network.uses_windows:
             network.backbone = HalfPrecision(network.backbone)  # the clusters stay exact
         return network
-    state = dino.to_network(load_checkpoint(find_weights(config.weights)).state_dict)
-    extractor = build_features(config.features, state, device, config.scale)
+    extractor = open_features(config.features, device, config.weights, scale=config.scale)
     return HalfPrecision(extractor) if config.half_precision else extractor
 
 
@@ -90,9 +89,13 @@ def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device 
     return SemanticModel(extractor, clusters, clusters.num_clusters, config.depth_guided)
 
 
-def weights_hash(path: Path | None) -> str:
-    """SHA-256 of a weights file (of a run folder: its network); empty without one."""
-    return "" if path is None else file_hash(find_semantics(path))
+def weights_hash(path: Path | None, features: str = "") -> str:
+    """SHA-256 of a weights file (of a run folder: its network), or of the network that the package carries; else empty."""
+    if features == "embedded" and path is None:
+        path = embedded_file("features")
+    if path is None:
+        return ""
+    return file_hash(model_path(path) if features == "learnt" else find_semantics(path))
 
 
 def ensure_clusters(
@@ -212,7 +215,7 @@ def _fit_fingerprint(data: StereoVideoDataset, config: PseudoLabelConfig) -> str
         settings.motion.model_dump_json(),
         str(config.seed),
         data.fingerprint,
-        weights_hash(config.semantics.weights),
+        weights_hash(config.semantics.weights, config.semantics.features),
         motion_hash(config.motion),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
