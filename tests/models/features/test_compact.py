@@ -32,11 +32,11 @@ def test_a_cell_sees_its_surroundings() -> None:
     for name, value in network.named_parameters():
         if name.endswith("norm.weight"):
             value.fill_(1.0)  # blocks that began as their shortcuts do something
-    image = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 160, 160)
     other = image.clone()
-    other[..., 40:48, 40:48] = 0
+    other[..., 120:128, 120:128] = 0
     changed = (network(image) - network(other)).abs().amax(1)[0] > 1e-6
-    assert changed[5, 5] and changed[3, 4] and not changed[0, 0]
+    assert changed[15, 15] and changed[13, 14] and not changed[0, 0]
 
 
 def test_other_sizes_are_refused() -> None:
