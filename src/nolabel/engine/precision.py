@@ -34,4 +34,4 @@ def precision_plugins(precision: str, accelerator: str) -> dict[str, Any]:
         return {"precision": precision}
     found = "cuda" if torch.cuda.is_available() else "cpu"
     kind = {"auto": found, "gpu": found}.get(accelerator, accelerator)
-    return {"plugins": [Autocast(precision, kind)]}
+    return {"plugins": [Autocast("bf16-mixed", kind)]}
