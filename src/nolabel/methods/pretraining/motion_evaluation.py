@@ -222,21 +222,10 @@ def score_motion(
 def _exact(dataset: StereoVideoDataset, place: int, folder: Path) -> dict[str, Tensor]:
     """Read the exact flow (2, H, W) to the next frame and back, and the left disparity (1, H, W) of a sample."""
     pair = dataset.pairs[place]
-    following = next((p.name for p in dataset.pairs if p.left_0 == pair.left_1), None)
+    # The last frame of a clip begins no pair: its name is that of the pair with the other file's in it.
+    following = pair.name.removesuffix(pair.left_0.stem) + pair.left_1.stem
     names = {"flow_forward": pair.name, "disparity": pair.name, "flow_backward": following}
-    found = {}
-    for kind, name in names.items():
-        if name is None:  # the last frame of a clip begins no pair: its name is found from its file's
-            name = _frame_name(folder / kind, pair.left_1.stem)
-        if name is not None:
-            found[kind] = dataset.fit_motion(place, read_map(folder, kind, name))
-    return found
-
-
-def _frame_name(folder: Path, stem: str) -> str | None:
-    """Return the name under which the motion of a frame is kept: its file's, or the beginning of that."""
-    names = {path.stem for path in folder.iterdir()}
-    return next((name for name in (stem, stem.removesuffix("_leftImg8bit")) if name in names), None)
+    return {kind: dataset.fit_motion(place, read_map(folder, kind, name)) for kind, name in names.items()}
 
 
 def _compare(scores: MotionScores, motion: StereoMotion, exact: dict[str, Tensor]) -> None:

@@ -45,7 +45,8 @@ def look_at_motion(
     """
     found: dict[str, float] = {}
     looks: list[MotionLook] = []
-    for source in sources:
+    names = [source.name for source in sources]
+    for number, source in enumerate(sources):
         scores, kept = score_motion(
             estimator,
             open_views(source, split=split),
@@ -55,6 +56,7 @@ def look_at_motion(
             device=device,
         )
         prefix = f"{source.name}_" if len(sources) > 1 else ""
+        prefix = f"{number}_{prefix}" if names.count(source.name) > 1 else prefix
         found |= {prefix + name: value for name, value in scores.record().items() if value == value}
         looks += kept
     if picture is not None and looks:
