@@ -12,6 +12,7 @@ from torchvision.models.optical_flow import RAFT
 from nolabel.engine.motion_estimators import MOTION_KIND, network_state
 from nolabel.errors import WeightsError
 from nolabel.models.motion.raft import NETWORKS
+from nolabel.structures.files import write_json
 from nolabel.weights import save_safetensors
 
 __all__ = ["save_motion", "start_motion"]
@@ -43,7 +44,7 @@ def start_motion(architecture: str, initial: Path | None) -> RAFT:
 def save_motion(
     network: RAFT, path: Path, architecture: str, updates: int, *, half: bool = False, **about: Any
 ) -> Path:
-    """Write a network and its card.
+    """Write a network and its card, which also lies beside it as JSON.
 
     Args:
         network: a torchvision RAFT.
@@ -57,4 +58,5 @@ def save_motion(
     if half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     card = {"kind": MOTION_KIND, "architecture": architecture, "updates": updates, **about}
+    write_json(path.with_suffix(".json"), card)
     return save_safetensors(path, state, card)
