@@ -66,7 +66,8 @@ class Known(NoMotion):
 def test_the_truth_has_no_error(plane) -> None:
     found = evaluate_motion(Known(), [plane], progress=False)[str(plane)].record()
     assert found["flow_epe"] == found["flow_fl"] == found["disparity_epe"] == found["disparity_d1"] == 0
-    assert found["colour"] < 1e-3 and found["colour_stereo"] < 1e-3 and found["census"] < 1e-3
+    assert found["colour"] < 1e-3 and found["colour_stereo"] < 1e-3
+    assert found["census"] < 0.01  # pixels at the border have neighbours that nothing shows
     assert found["occluded"] == pytest.approx(MOTION / WIDTH, abs=1e-6)  # what leaves the image at the right
 
 

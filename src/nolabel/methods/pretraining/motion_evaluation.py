@@ -262,6 +262,6 @@ def _look_along(scores: MotionScores, images: Sequence[Tensor], motion: StereoMo
             forward_backward_visible(stereo, stereo_back),
         ),
     ):
-        fetched, inside = backward_warp(other, flow)
+        fetched, inside = backward_warp(other, flow, padding_mode="border")
         colour.add(255 * (left_0 - fetched).abs().mean(dim=1, keepdim=True)[visible])
         census.add(census_difference(left_0, fetched)[inside] / 48)
