@@ -78,9 +78,9 @@ def collate_motion(samples: Sequence[MotionSample]) -> MotionBatch:
     rows: list[list[int]] = []
     owner: list[int] = []
     for number, sample in enumerate(samples):
-        images, pairs = len(owner), len(rows)
+        before, pairs = len(owner), len(rows)
         table = _STEREO if len(sample.images) == 4 else _SINGLE
-        rows += [[images + a, images + b, pairs + back, way] for a, b, back, way in table]
+        rows += [[before + a, before + b, pairs + back, way] for a, b, back, way in table]
         owner += [number] * len(sample.images)
     pairs_table = torch.tensor(rows)
     first, second, reverse, sideways = (pairs_table[:, column].clone() for column in range(4))
