@@ -64,8 +64,13 @@ def ssc_voxel_centres() -> Tensor:
     axes = [torch.arange(n, dtype=torch.float32) + 0.5 for n in _SHAPE]
     index = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     lidar = (torch.tensor(SSC_ORIGIN) + VOXEL_SIZE * index).double()
-    lidar_to_camera = torch.linalg.inv(torch.tensor(_CAMERA_TO_LIDAR, dtype=torch.float64))
+    lidar_to_camera = torch.linalg.inv(ssc_camera_to_lidar())
     return lidar @ lidar_to_camera[:3, :3].T + lidar_to_camera[:3, 3]
+
+
+def ssc_camera_to_lidar() -> Tensor:
+    """From the frame of camera 0 (x right, y down, z forward) to that of the volume, ``(4, 4)`` float64 metres."""
+    return torch.tensor(_CAMERA_TO_LIDAR, dtype=torch.float64)
 
 
 def ssc_field_of_view() -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,9 +16,12 @@ from nolabel.labels import VOID, LabelSpace
 from nolabel.structures._checks import as_tensor, integer_map, need_labels_of, need_shape
 from nolabel.structures._result import Result, destination
 from nolabel.structures.files import write_bytes
+from nolabel.structures.gltf import GltfPart
 from nolabel.structures.pictures import Picture
+from nolabel.structures.ply import encode_ply
+from nolabel.structures.voxel_mesh import VoxelFaces, merged_faces
 
-__all__ = ["VoxelScene"]
+__all__ = ["VoxelMesh", "VoxelScene"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +87,58 @@ class VoxelScene(Result):
             write_bytes(folder / f"{stem}_voxels.ply", self._ply()),
         ]
 
+    def mesh(self) -> VoxelMesh:
+        """The surface of the occupied cells; see :func:`nolabel.structures.voxel_mesh.merged_faces`."""
+        labels, occupied = self.classes.numpy(), self.occupied.numpy()
+        return VoxelMesh(
+            merged_faces(labels, occupied), self.origin.numpy(), self.voxel_size, self.space.palette
+        )
+
+    def centres(self, cells: Tensor) -> Tensor:
+        """Centres (N, 3) of cells (N, 3), metres, float64."""
+        return self.origin + self.voxel_size * (cells + 0.5)
+
     def _ply(self) -> bytes:
-        index = self.occupied.nonzero()
-        vertices = np.empty(len(index), [("xyz", "<f4", 3), ("rgb", "u1", 3)])
-        vertices["xyz"] = (self.origin + self.voxel_size * (index + 0.5)).numpy()
-        vertices["rgb"] = self.space.palette[self.classes[self.occupied].numpy()]
-        header = [
-            "ply",
-            "format binary_little_endian 1.0",
-            f"element vertex {len(vertices)}",
-            *(f"property float {axis}" for axis in "xyz"),
-            *(f"property uchar {channel}" for channel in ("red", "green", "blue")),
-            "end_header",
-        ]
-        return "\n".join([*header, ""]).encode("ascii") + vertices.tobytes()
+        points = self.centres(self.occupied.nonzero()).numpy()
+        return encode_ply(points, self.space.palette[self.classes[self.occupied].numpy()])
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelMesh:
+    """The surface of a scene in metres.
+
+    Attributes:
+        faces: rectangles, in cells.
+        origin: (3,) metres.
+        voxel_size: metres.
+        palette: (256, 3) uint8.
+    """
+
+    faces: VoxelFaces
+    origin: npt.NDArray[np.float64]
+    voxel_size: float
+    palette: npt.NDArray[np.uint8]
+
+    @property
+    def points(self) -> npt.NDArray[np.float64]:
+        """(4 F, 3) metres: corners, four of each face one after another."""
+        return self.origin + self.voxel_size * self.faces.corners.reshape(-1, 3)
+
+    @property
+    def quads(self) -> npt.NDArray[np.int64]:
+        """(F, 4) places of each face's corners among the points."""
+        return np.arange(4 * len(self.faces.labels)).reshape(-1, 4)
+
+    @property
+    def colours(self) -> npt.NDArray[np.uint8]:
+        """(4 F, 3) uint8 RGB."""
+        return np.repeat(self.palette[self.faces.labels], 4, axis=0)
+
+    def ply(self) -> bytes:
+        """The mesh as a PLY file of coloured quads."""
+        return encode_ply(self.points, self.colours, quads=self.quads)
+
+    def gltf(self, name: str = "voxels") -> GltfPart:
+        """The mesh as a part of a GLB file; see :func:`nolabel.structures.gltf.encode_glb`."""
+        normals = np.repeat(self.faces.normals, 4, axis=0)
+        return GltfPart(name, self.points, self.colours, self.quads, normals)

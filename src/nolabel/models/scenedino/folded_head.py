@@ -40,6 +40,8 @@ class FoldedHead:
     ) -> None:
         self.expansion, self.head, self.mode = expansion, head, mode
         self._code = head.code if mode.startswith("stego") else None
+        clusters = head.direct_clusters if self._code is None else head.code_clusters
+        self._clusters = clusters if mode.endswith("kmeans") else None
         first = self._first_layers()
         if first is None or isinstance(expansion, NoExpansion):
             self._matrix = None  # nothing to fold
@@ -74,6 +76,27 @@ class FoldedHead:
             return self.head.classify(self._code.combined(first[0], first[1]), self.mode)
         best = first[0].argmax(dim=-1)
         return self.head.direct_clusters.classes[best] if self.mode == "direct_kmeans" else best
+
+    def confident(self, compact: Tensor) -> tuple[Tensor, Tensor]:
+        """Classes (...) int64 of compact features (..., C), and how sure they are (...), 0..1.
+
+        A probe says a probability; a cluster the cosine to its centre, 0 where it is negative.
+        """
+        first, head = self.first(compact), self.head
+        scores: Tensor
+        if self._code is not None:
+            code = self.code(compact) if first is None else self._code.combined(first[0], first[1])
+            scores = head.code_clusters.cosines(code) if self._clusters is not None else head.code_probe(code)
+        elif first is not None:
+            scores = first[0]
+        else:
+            unit = F.normalize(self.expansion(compact), dim=-1, eps=EPSILON)
+            scores = head.direct_probe(unit) if self._clusters is None else self._clusters.cosines(unit)
+        if self._clusters is not None:
+            sure, best = scores.max(dim=-1)
+            return self._clusters.classes[best], sure.clamp(0, 1)
+        sure, best = scores.softmax(dim=-1).max(dim=-1)
+        return best, sure
 
     def code(self, compact: Tensor) -> Tensor:
         """STEGO's code (..., code), unit length, of compact features (..., C); for the ``stego_*`` modes."""
