@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from nolabel.api.pipelines import DetectionPipeline, PanopticPipeline, Pipeline, SegmentationPipeline
+from nolabel.api.scene_pipeline import ScenePipeline
 from nolabel.api.video_pipeline import VideoPipeline
 from nolabel.config import load_config
 from nolabel.data import to_image
@@ -23,6 +24,7 @@ from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups import model_file as panoptic
 from nolabel.methods.quadmix import video_model
+from nolabel.methods.scenedino.predict import SceneSettings, load_predictor
 from nolabel.methods.unmore.detector_model import load_detector
 from nolabel.weights import find_weights, load_checkpoint
 
@@ -37,6 +39,7 @@ __all__ = [
     "Pipeline",
     "PredictionOptions",
     "PredictionSummary",
+    "ScenePipeline",
     "SegmentationPipeline",
     "VideoPipeline",
     "evaluate",
@@ -44,8 +47,7 @@ __all__ = [
     "to_image",
 ]
 
-SYSTEMS = ("cups", "cotrain", "quadmix", "unmore")
-PLANNED = ("scenedino",)
+SYSTEMS = ("cups", "cotrain", "quadmix", "unmore", "scenedino")
 OBJECT_CONFIDENCE = 0.5
 """Score from which objects of a detector are shown, unless asked otherwise."""
 
@@ -98,6 +100,17 @@ def load(
 
 @overload
 def load(
+    system: Literal["scenedino"],
+    weights: str | Path | None = None,
+    *,
+    device: str = "auto",
+    image_size: tuple[int, int] | None = None,
+    **settings: Any,
+) -> ScenePipeline: ...
+
+
+@overload
+def load(
     system: str, weights: str | Path | None = None, *, device: str = "auto", **settings: Any
 ) -> Pipeline: ...
 
@@ -108,7 +121,8 @@ def load(
     """Load a model.
 
     Args:
-        system: ``"cups"`` (panoptic), ``"cotrain"`` or ``"quadmix"`` (semantic), ``"unmore"`` (objects without classes).
+        system: ``"cups"`` (panoptic), ``"cotrain"`` or ``"quadmix"`` (semantic), ``"unmore"`` (objects without classes),
+            ``"scenedino"`` (a 3D scene from each image).
         weights: run folder, converted file, official checkpoint, or the name of a registered one. For ``"cups"`` None
             takes the small embedded network, which was trained on the procedural world without labels.
         device: ``"auto"`` takes an accelerator where there is one, else as torch names it.
@@ -118,14 +132,14 @@ def load(
             default), ``part``, and ``options``, changes to the network that its weights do not depend on. Of
             ``"quadmix"`` with a network for video: ``space`` and ``estimator``, of the flow between frames. Of
             ``"unmore"``: ``confidence_threshold``, 0.5 by default; 0 gives the best 100 boxes of every image, as the
-            evaluation protocols want them.
+            evaluation protocols want them. Of ``"scenedino"``: fields of
+            :class:`~nolabel.methods.scenedino.predict.SceneSettings`, nested ones as dictionaries
+            (``voxels={"reach": 25.6}, features="none"``), and ``image_size`` of an official checkpoint that does not tell.
 
     Raises:
         ConfigError: no such system.
         WeightsError: weights that cannot be found, read or fitted.
     """
-    if system in PLANNED:
-        raise ConfigError(f"{system} is not built yet.", hint=f"available: {', '.join(SYSTEMS)}")
     if system not in SYSTEMS:
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
     path = embedded_weights(system) if weights is None else _located(weights)
@@ -140,6 +154,8 @@ def load(
         return DetectionPipeline(
             load_detector(path, confidence_threshold=threshold, device=chosen, **settings)
         )
+    if system == "scenedino":
+        return _scenedino(path, chosen, **settings)
     return PanopticPipeline(panoptic.load_model(path, device=chosen, **settings))
 
 
@@ -243,6 +259,14 @@ def _quadmix(
         path, space=space, options=options, part=part, device=device, checkpoint=checkpoint
     )
     return SegmentationPipeline(found)
+
+
+def _scenedino(
+    path: Path, device: str, *, image_size: tuple[int, int] | None = None, **settings: Any
+) -> ScenePipeline:
+    """Load a network for scenes."""
+    found = load_config(SceneSettings, None, **settings)
+    return ScenePipeline(load_predictor(path, found, image_size=image_size, device=device))
 
 
 def embedded_weights(system: str) -> Path:

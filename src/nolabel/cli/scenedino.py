@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from nolabel.cli.scenedino_data import evaluate_2d, evaluate_consistency, evaluate_ssc, prepare
+from nolabel.cli.scenedino_predict import predict
 from nolabel.cli.scenedino_train import distill, train
 
 app = typer.Typer(
@@ -18,3 +19,4 @@ app.command()(distill)
 app.command("evaluate-2d")(evaluate_2d)
 app.command("evaluate-ssc")(evaluate_ssc)
 app.command("evaluate-consistency")(evaluate_consistency)
+app.command()(predict)

@@ -1,7 +1,7 @@
 """GLB files (binary glTF 2.0): meshes and points with colours, for browsers, Blender and everything else.
 
-Written by hand: the format is a header, a JSON that says what lies where, and the arrays themselves. glTF's axes are x right,
-y up, z backwards; its colours are linear light (Khronos, glTF 2.0 specification, 3.4 and 3.7.2.1).
+Written by hand: the format is a header, a JSON that says what lies where, and the arrays themselves. glTF's axes are x
+right, y up, z backwards; its colours are linear light (Khronos, glTF 2.0 specification, 3.4 and 3.7.2.1).
 """
 
 from __future__ import annotations

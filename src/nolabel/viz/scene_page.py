@@ -178,7 +178,9 @@ def _extent(layers: Sequence[PageLayer]) -> dict[str, Any]:
     if not layers:
         return {"heights": [0.0, 1.0], "extent": [0.0, 1.0], "reach": 30.0}
     parts = [
-        np.asarray(layer.origin) + layer.cell * (layer.places + 0.5) if layer.kind == "voxels" else layer.places
+        np.asarray(layer.origin) + layer.cell * (layer.places + 0.5)
+        if layer.kind == "voxels"
+        else layer.places
         for layer in layers
     ]
     z = np.concatenate([part[:, 2] for part in parts])
@@ -200,8 +202,20 @@ def _views(camera: npt.NDArray[Any], view: float, reach: float) -> dict[str, Any
     middle = [0.42 * far, 0.0, float(place[2]) - 1.0]
     return {
         "start": {"target": middle, "yaw": -0.45, "pitch": 0.52, "range": 0.95 * far, "view": wide},
-        "camera": {"target": target.tolist(), "yaw": yaw, "pitch": pitch, "range": 10.0, "view": math.radians(view)},
-        "above": {"target": [0.5 * far, 0.0, 0.0], "yaw": 0.0, "pitch": 1.55, "range": 1.3 * far, "view": wide},
+        "camera": {
+            "target": target.tolist(),
+            "yaw": yaw,
+            "pitch": pitch,
+            "range": 10.0,
+            "view": math.radians(view),
+        },
+        "above": {
+            "target": [0.5 * far, 0.0, 0.0],
+            "yaw": 0.0,
+            "pitch": 1.55,
+            "range": 1.3 * far,
+            "view": wide,
+        },
     }
 
 
@@ -209,7 +223,9 @@ def _at_origin() -> npt.NDArray[np.float64]:
     return np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
-def _page(title: str, header: Mapping[str, Any], data: str, picture: Picture | None, notes: Sequence[str]) -> str:
+def _page(
+    title: str, header: Mapping[str, Any], data: str, picture: Picture | None, notes: Sequence[str]
+) -> str:
     files = resources.files("nolabel.viz")
     style, script = ((files / f"scene_viewer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     name = html.escape(title)
@@ -230,7 +246,8 @@ def _page(title: str, header: Mapping[str, Any], data: str, picture: Picture | N
 <body>
 <canvas id="canvas" tabindex="0" aria-label="The scene: drag to turn it, shift and drag to move it, wheel to zoom"></canvas>
 <section id="panel" aria-label="What is shown">
-<header><h1 title="{name}">{name}</h1><button id="fold" type="button" aria-expanded="true" aria-label="Fold the panel"></button></header>
+<header><h1 title="{name}">{name}</h1>
+<button id="fold" type="button" aria-expanded="true" aria-label="Fold the panel"></button></header>
 {shown}
 <h2>Show</h2><div class="choice" id="layers"></div>
 <h2>Colours</h2><div class="choice" id="colours"></div>

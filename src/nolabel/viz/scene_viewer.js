@@ -128,7 +128,7 @@
       const { colours, labels, places } = layer, paint = layer.paints[state.colour];
       for (let index = 0; index < layer.count; index++) {
         let rgb, from = 0;
-        if (layer.kind === "lines") rgb = [235, 240, 248];
+        if (layer.kind === "lines") rgb = [64, 128, 216];
         else if (state.colour === "height") {
           const z = layer.offset[2] + layer.scale[2] * places[3 * index + 2];
           rgb = heat[Math.max(0, Math.min(255, Math.round((255 * (z - low)) / Math.max(high - low, 1e-6))))];
@@ -164,9 +164,11 @@
     const { forward, right, up } = axes();
     const f = 1 / Math.tan(orbit.view / 2), near = Math.max(0.02, orbit.range / 500), far = 500;
     const depth = (far + near) / (near - far), shift = (2 * far * near) / (near - far);
+    const panel = byId("panel").getBoundingClientRect(), folded = byId("panel").classList.contains("folded");
+    const aside = folded || canvas.clientWidth < 640 ? 0 : panel.right / canvas.clientWidth; // the scene stands beside the panel
     const wide = f / aspect, rows = [right, up, forward.map((value) => -value)];
     const [x, y, z] = rows.map((row) => [...row, -dot(row, eye)]);
-    return new Float32Array([0, 1, 2, 3].flatMap((i) => [wide * x[i], f * y[i], depth * z[i] + (i === 3 ? shift : 0), -z[i]]));
+    return new Float32Array([0, 1, 2, 3].flatMap((i) => [wide * x[i] - aside * z[i], f * y[i], depth * z[i] + (i === 3 ? shift : 0), -z[i]]));
   };
 
   let waiting = false;
@@ -314,6 +316,7 @@
   byId("fold").addEventListener("click", () => {
     const folded = byId("panel").classList.toggle("folded");
     byId("fold").setAttribute("aria-expanded", !folded);
+    draw();
   });
   if (window.innerWidth < 640) byId("fold").click();
 

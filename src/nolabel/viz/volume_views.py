@@ -55,7 +55,9 @@ def density_from_above(density: npt.ArrayLike, cell: float) -> Picture:
 
 
 def density_slice(density: npt.ArrayLike, grid: VoxelGrid, aside: float = 0.0) -> Picture:
-    """Density in a vertical plane along the way ahead, (Z, X, 3) uint8: up is up, ahead is right; black to bright, 0.01 to 10.
+    """Density in a vertical plane along the way ahead, (Z, X, 3) uint8: up is up, ahead is right.
+
+    Black to bright is 0.01 to 10 per metre, in equal factors.
 
     Args:
         density: (X, Y, Z) 1 / metre.
@@ -104,7 +106,7 @@ def with_metres(
         x = MARGIN + place
         draw.line((x, top + height, x, top + height + 4), fill=SOFT)
         draw.text((x, top + height + 6), f"{value:g}", font=face, fill=INK, anchor="ma")
-    for value, place in _ticks(vertical, height, max(2, TICKS * height // width)):
+    for value, place in _ticks(vertical, height, max(4, TICKS * height // width)):
         y = top + place
         draw.line((MARGIN - 5, y, MARGIN - 1, y), fill=SOFT)
         draw.text((MARGIN - 7, y), f"{value:g}", font=face, fill=INK, anchor="rm")
@@ -118,7 +120,7 @@ def _ticks(ends: tuple[float, float], pixels: int, most: int = TICKS) -> list[tu
     first, last = ends
     low, high = sorted(ends)
     step = next((step for step in STEPS if (high - low) / step <= most), STEPS[-1])
-    values = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    values = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step + 0.0  # no -0
     return [(float(v), float((v - first) / (last - first) * pixels)) for v in values]
 
 

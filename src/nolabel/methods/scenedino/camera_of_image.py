@@ -43,7 +43,8 @@ def camera_of_image(given: Any, size: tuple[int, int]) -> tuple[Tensor, str | No
         DataError: this is no camera, or not the camera of an image of this size.
     """
     if given is None:
-        note = f"no camera was given: a horizontal field of view of {GUESSED_VIEW:.0f} degrees is a guess, and so are all metres"
+        view = f"a horizontal field of view of {GUESSED_VIEW:.0f} degrees"
+        note = f"no camera was given: {view} is a guess, and so are all metres"
         return _of_view(GUESSED_VIEW, size), note
     if isinstance(given, str | Path):
         given = _read(Path(given))
@@ -65,7 +66,7 @@ def camera_of_image(given: Any, size: tuple[int, int]) -> tuple[Tensor, str | No
 
 
 def find_calibration(image: Path) -> Path | None:
-    """The calibration.yaml beside an image or folder, or one folder above, as an own rig has it; None where there is none."""
+    """The calibration.yaml beside an image or folder, or one folder above, as an own rig has it; None if there is none."""
     folder = image if image.is_dir() else image.parent
     places = [folder / CALIBRATION, folder.resolve().parent / CALIBRATION]
     return next((place for place in places if place.is_file()), None)
@@ -105,9 +106,7 @@ def _checked(matrix: Tensor, size: tuple[int, int]) -> Tensor:
     if not bool(matrix.isfinite().all()) or below != 0 or last != [0, 0, 1] or min(fx, fy) <= 0:
         raise DataError(f"{rows} is no pinhole camera [[fx, s, cx], [0, fy, cy], [0, 0, 1]]", hint=_HINT)
     height, width = size
-    views = [
-        2 * math.degrees(math.atan(side / 2 / focal)) for side, focal in ((width, fx), (height, fy))
-    ]
+    views = [2 * math.degrees(math.atan(side / 2 / focal)) for side, focal in ((width, fx), (height, fy))]
     inside = -width / 2 <= cx <= 1.5 * width and -height / 2 <= cy <= 1.5 * height
     if not inside or not all(NARROWEST / 4 <= view <= WIDEST for view in views):
         raise DataError(

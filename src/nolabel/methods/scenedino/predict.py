@@ -37,7 +37,7 @@ from nolabel.structures.pictures import Picture
 from nolabel.structures.voxel_mesh import exposed_voxels
 from nolabel.viz import PrincipalColours, feature_colours, principal_colours
 
-__all__ = ["MATTER_2", "SceneSettings", "ScenePredictor", "load_predictor"]
+__all__ = ["MATTER_2", "ScenePredictor", "SceneSettings", "load_predictor"]
 
 RAYS_AT_ONCE = 16384
 FITTED = 4  # every so many rows and columns of a picture are looked at for the colours of its features
@@ -132,7 +132,7 @@ class ScenePredictor:
 
     @property
     def space(self) -> LabelSpace:
-        """What pixels' classes mean: Cityscapes' 19 where clusters were matched with them, else numbers; matter without a head."""
+        """What pixels' classes mean: Cityscapes' 19 where clusters were matched with them, else numbers."""
         head = self.network.semantic_head
         if head is None:
             return MATTER_2
@@ -196,9 +196,13 @@ class ScenePredictor:
                 "to that shape for better results"
             )
         if self._head is None:
-            notes.append("no semantic head was trained (stage 2, `nolabel scenedino distill`): there are no classes")
+            notes.append(
+                "no semantic head was trained (stage 2, `nolabel scenedino distill`): there are no classes"
+            )
         elif not self.named:
-            notes.append("clusters were never matched with classes: their numbers and colours have no meaning")
+            notes.append(
+                "clusters were never matched with classes: their numbers and colours have no meaning"
+            )
         return tuple(notes)
 
     def _look(self, picture: Tensor, matrix: Tensor) -> tuple[FoldedField, Tensor, Tensor]:
@@ -236,7 +240,9 @@ class ScenePredictor:
         labels = confidence = classes = None
         if self._head is not None:
             named = [self._head.confident(compact) for compact in compacts]
-            labels, confidence = (torch.cat(part).reshape(self.size).cpu() for part in zip(*named, strict=True))
+            labels, confidence = (
+                torch.cat(part).reshape(self.size).cpu() for part in zip(*named, strict=True)
+            )
         depth = depth_from_distance(torch.cat(distances).reshape(self.size).float().cpu(), inner.float())
         view = RenderedView(small, inner, depth, labels, confidence, painter.picture(compacts, self.size))
         size = (picture.shape[-2], picture.shape[-1])
@@ -293,7 +299,9 @@ class ScenePredictor:
         scene = VoxelScene(labels, torch.tensor(grid.origin), grid.voxel_size, self.voxel_space)
         cells = torch.from_numpy(exposed_voxels(scene.occupied.numpy())).nonzero()
         points = centres[tuple(cells.T)]
-        surface = SurfaceVoxels(cells, _pixels_towards(points, small, inner), self._paint(field, points, painter))
+        surface = SurfaceVoxels(
+            cells, _pixels_towards(points, small, inner), self._paint(field, points, painter)
+        )
         return scene, density.float().cpu(), surface
 
     def _labels_of_voxels(self) -> Tensor:

@@ -54,9 +54,7 @@ SCENE_FORMATS: dict[str, str] = {
 Files = dict[str, bytes]
 
 
-def encode_prediction(
-    prediction: ScenePrediction, name: str, formats: Iterable[str] | None = None
-) -> Files:
+def encode_prediction(prediction: ScenePrediction, name: str, formats: Iterable[str] | None = None) -> Files:
     """Encode a prediction.
 
     Args:

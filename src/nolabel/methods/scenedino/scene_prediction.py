@@ -202,7 +202,10 @@ def _edges(depth: Tensor) -> Tensor:
     inverse = 1 / depth.clamp(min=1e-3)
     jump = torch.zeros_like(depth, dtype=torch.bool)
     for axis in (0, 1):
-        low, high = inverse.narrow(axis, 0, depth.shape[axis] - 1), inverse.narrow(axis, 1, depth.shape[axis] - 1)
+        low, high = (
+            inverse.narrow(axis, 0, depth.shape[axis] - 1),
+            inverse.narrow(axis, 1, depth.shape[axis] - 1),
+        )
         apart = (low - high).abs() > EDGE * torch.minimum(low, high)
         jump.narrow(axis, 0, depth.shape[axis] - 1).logical_or_(apart)
         jump.narrow(axis, 1, depth.shape[axis] - 1).logical_or_(apart)

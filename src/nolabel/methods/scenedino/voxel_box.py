@@ -38,9 +38,13 @@ class VoxelBox(Config):
     def _has_cells(self) -> VoxelBox:
         shape = self.shape
         if min(shape) < 1:
-            raise ValueError(f"a box of {self.reach} m, from {self.bottom} to {self.top} m, has no cells of {self.cell} m")
+            raise ValueError(
+                f"a box of {self.reach} m, from {self.bottom} to {self.top} m, has no cells of {self.cell} m"
+            )
         if shape[0] * shape[1] * shape[2] > MOST_CELLS:
-            raise ValueError(f"{shape} cells are more than {MOST_CELLS}: take a larger cell or a smaller reach")
+            raise ValueError(
+                f"{shape} cells are more than {MOST_CELLS}: take a larger cell or a smaller reach"
+            )
         return self
 
     @property
