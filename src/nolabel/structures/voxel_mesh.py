@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ def openness(occupied: Bools) -> npt.NDArray[np.float32]:
             (np.take(total, np.arange(start, start + length), axis=axis) for start in (1, 2)),
             start=np.take(total, np.arange(length), axis=axis),
         )
-    return 1 - (total - occupied) / 26
+    return np.asarray(1 - (total - occupied) / 26, np.float32)
 
 
 def merged_faces(labels: Labels, occupied: Bools) -> VoxelFaces:
@@ -87,10 +88,11 @@ def _faces_towards(
     starts, ends = _runs(layers)
     layer, u, first = starts
     last = ends[2] + 1
-    label = layers[starts]
+    label: npt.NDArray[Any] = layers[starts]
     # Strips of the same extent and label in neighbouring rows are one rectangle.
     order = np.lexsort((u, label, last, first, layer))
-    layer, u, first, last, label = (values[order] for values in (layer, u, first, last, label))
+    layer, u, first, last = (values[order] for values in (layer, u, first, last))
+    label = label[order]
     same = np.ones(len(u), np.bool_)
     same[:1] = False
     for values in (layer, first, last, label):

@@ -15,14 +15,13 @@ from nolabel.errors import ConfigError, DataError
 from nolabel.geometry import pixel_intrinsics
 from nolabel.labels import CITYSCAPES_19, SSC_16, space_map
 from nolabel.methods.scenedino.camera_of_image import camera_of_image
-from nolabel.methods.scenedino.evaluate_ssc import model_labels, volume_of
 from nolabel.methods.scenedino.network_files import save_scenedino
 from nolabel.methods.scenedino.network_scenes import NetworkScenes
 from nolabel.methods.scenedino.predict import ScenePredictor, SceneSettings
 from nolabel.methods.scenedino.predict_files import predict_to_folder
 from nolabel.methods.scenedino.scene_prediction import RenderedView, ScenePrediction
 from nolabel.methods.scenedino.voxel_box import VoxelBox
-from nolabel.metrics.completion import ssc_field_of_view, ssc_voxel_centres
+from nolabel.metrics.completion import ssc_field_of_view, ssc_prediction_labels, ssc_voxel_centres
 from nolabel.models.features.vit_maps import VitConfig
 from nolabel.models.rendering import FieldSample
 from nolabel.models.scenedino import HeadConfig, SceneDino, SceneDinoConfig
@@ -68,7 +67,7 @@ def matrix_of(height: int, width: int) -> torch.Tensor:
 
 def test_a_prediction_is_what_the_evaluations_see(network, image):
     matrix = matrix_of(*SIZE)
-    scene = ScenePredictor(network, SceneSettings(features="expanded")).predict(image, matrix)
+    scene = ScenePredictor(network, SceneSettings(features="expanded", voxels=BOX)).predict(image, matrix)
     bytes_of = (image * 255).round() / 255  # networks see images of bytes
     scenes = NetworkScenes(network)
     seen = scenes.view(bytes_of, matrix, features=True)
@@ -82,11 +81,11 @@ def test_a_prediction_is_what_the_evaluations_see(network, image):
     assert scene.classes.space == CITYSCAPES_19 and scene.notes == ()
     sure = scene.classes.confidence
     assert float(sure.min()) >= 0 and float(sure.max()) <= 1
-    volume = volume_of(scenes, bytes_of, matrix)
-    labels = model_labels(volume)
     inside = scene.voxels.classes != 255
-    assert (scene.voxels.classes[inside] == labels[inside]).float().mean() > 0.999
-    assert scene.voxels.space == SSC_16 and scene.voxels.classes.shape == (256, 256, 32)
+    volume = scenes.volume(bytes_of, matrix, BOX.centres(), inside)
+    labels = ssc_prediction_labels(volume.classes[None], volume.density[None])[0]
+    assert inside.any() and (scene.voxels.classes[inside] == labels[inside]).float().mean() > 0.99
+    assert scene.voxels.space == SSC_16 and scene.voxels.classes.shape == (16, 16, 4)
 
 
 def test_the_default_box_is_that_of_sscbench():

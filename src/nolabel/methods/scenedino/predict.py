@@ -170,8 +170,8 @@ class ScenePredictor:
         with memory_checked([picture]), torch.no_grad():
             return self._predict(picture, matrix, basis, self._notes(size, note))
 
-    def fit_colours(self, views: Iterator[tuple[Tensor, Tensor]]) -> PrincipalColours:
-        """Find colours of features that suit several images (3, H, W) with their matrices (3, 3)."""
+    def fit_colours(self, views: Iterator[tuple[Tensor, Tensor]]) -> PrincipalColours | None:
+        """Find colours of features that suit several images (3, H, W) with their matrices (3, 3); None of no images."""
         found = []
         with torch.no_grad():
             for image, matrix in views:
@@ -185,7 +185,7 @@ class ScenePredictor:
                 )
                 compact = torch.cat([seen for _, seen in self._render(field, coarse)])
                 found.append(self.network.expansion(compact).float().cpu())
-        return principal_colours(torch.cat(found).T[:, :, None])
+        return principal_colours(torch.cat(found).T[:, :, None]) if found else None
 
     def _notes(self, size: tuple[int, int], note: str | None) -> tuple[str, ...]:
         notes = [] if note is None else [note]

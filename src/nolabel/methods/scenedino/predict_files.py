@@ -96,8 +96,8 @@ class ScenePredictionTask:
             return image, self.intrinsics
         return image, find_calibration(_path_of(sequence, position))
 
-    def fitted(self) -> PrincipalColours:
-        """Colours of features that suit images from all over the run."""
+    def fitted(self) -> PrincipalColours | None:
+        """Colours of features that suit images from all over the run; None where none of them can be read."""
         count = len(self.places)
         chosen = np.unique(np.linspace(0, count - 1, min(FITTED_IMAGES, count)).round().astype(int))
 
@@ -230,13 +230,15 @@ def _path_of(sequence: ImageSequence, position: int) -> Path:
     return images.path if sequence.is_video else images.paths[sequence.indices[position]]
 
 
-def _colours(path: Path, task: ScenePredictionTask) -> PrincipalColours:
+def _colours(path: Path, task: ScenePredictionTask) -> PrincipalColours | None:
     """Colours of features for the whole run, kept for when it is gone on with."""
     if path.is_file():
         with np.load(path) as kept:
             if str(kept["fingerprint"]) == task.fingerprint:
                 return PrincipalColours(*(kept[name] for name in PrincipalColours._fields))
     basis = task.fitted()
+    if basis is None:
+        return None
     with atomic_path(path) as written, written.open("wb") as file:
         np.savez(file, fingerprint=task.fingerprint, **basis._asdict())
     return basis

@@ -145,7 +145,7 @@ def _voxels(prediction: ScenePrediction, name: str) -> Files:
     content = _npz(
         classes=voxels.classes.numpy().astype(np.uint8),
         origin=voxels.origin.numpy(),
-        voxel_size=np.float64(voxels.voxel_size),
+        voxel_size=np.asarray(voxels.voxel_size),
         density=density.clamp(max=6e4).half().numpy(),
     )
     return {f"{name}_voxels.npz": content}
