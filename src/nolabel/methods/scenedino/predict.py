@@ -175,8 +175,8 @@ class ScenePredictor:
         found = []
         with torch.no_grad():
             for image, matrix in views:
-                field, small, inner = self._look(image, matrix)
-                rays = self._rays(inner, small)
+                field, _, inner = self._look(image, matrix)
+                rays = self._rays(inner)
                 coarse = Rays(
                     *(
                         part.unflatten(1, self.size)[:, ::FITTED, ::FITTED].flatten(1, 2)
@@ -213,10 +213,11 @@ class ScenePredictor:
         field, _ = self._scenes.encode(small.to(self.device), inner.float().to(self.device))
         return field, small, inner
 
-    def _rays(self, inner: Tensor, small: Tensor) -> Rays:
+    def _rays(self, inner: Tensor) -> Rays:
         pose, matrix = torch.eye(4)[None, None], inner.float()[None, None]
         near, far = self.network.config.near, self.network.config.far
-        return image_rays(matrix.to(self.device), pose.to(self.device), *small.shape[-2:], near, far)
+        height, width = self.size
+        return image_rays(matrix.to(self.device), pose.to(self.device), height, width, near, far)
 
     def _render(self, field: FoldedField, rays: Rays) -> Iterator[tuple[Tensor, Tensor]]:
         """Distance (R,) and compact features (R, C) of bundles of rays."""
@@ -232,7 +233,7 @@ class ScenePredictor:
     ) -> ScenePrediction:
         field, small, inner = self._look(picture, matrix)
         wanted = self.settings.features
-        distances, compacts = zip(*self._render(field, self._rays(inner, small)), strict=True)
+        distances, compacts = zip(*self._render(field, self._rays(inner)), strict=True)
         if wanted != "none" and basis is None:
             coarse = torch.cat(compacts).unflatten(0, self.size)[::FITTED, ::FITTED].flatten(0, 1)
             basis = principal_colours(self.network.expansion(coarse).cpu().T[:, :, None])
