@@ -52,14 +52,16 @@ def features(
 ) -> None:
     """Learn features from pictures alone by self-distillation (DINO); the same command again goes on."""
     from nolabel.config import load_config
-    from nolabel.methods.pretraining.feature_images import open_pictures
+    from nolabel.methods.pretraining.feature_images import open_pictures, what_to_expect
     from nolabel.methods.pretraining.feature_settings import FeaturePretrainingConfig
     from nolabel.methods.pretraining.feature_training import pretrain_features
 
     given = [*(settings or ()), *(() if seed is None else (f"fit.seed={seed}",))]
     config = load_config(FeaturePretrainingConfig, recipe, given)
     probed = None if validate is None else _probed(validate, reference_split, split)
-    images = open_pictures(data, config.images)
+    images, fit = open_pictures(data, config.images), config.fit
+    batch = fit.batch_size * fit.accumulate * fit.devices * fit.nodes
+    typer.echo(what_to_expect(len(images), fit.steps, batch), err=True)  # type: ignore[arg-type]
     trained = pretrain_features(config, images, out, probed=probed, device=device, overwrite=overwrite)
     typer.echo(", ".join(f"{name} {value:.3f}" for name, value in trained.metrics.items()))
     if trained.warning:

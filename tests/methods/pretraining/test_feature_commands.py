@@ -50,6 +50,7 @@ def call(*arguments):
 def test_train_and_score(tmp_path, labelled) -> None:
     pictures = write_pictures(tmp_path / "pictures")
     said = call("features", "--data", pictures, "--out", tmp_path / "run", "--validate", labelled, *SMALL)
+    assert "6 pictures, each seen 0.7 times. So few" in said
     assert "knn_miou" in said and "evaluate-features" in said
     said = call(
         *("evaluate-features", "--data", labelled, "--features", tmp_path / "run"),

@@ -26,7 +26,7 @@ from nolabel.engine.run_folder import RunFolder, StageRecord
 from nolabel.engine.schedules import cosine_ramp
 from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.methods.pretraining.feature_heads import DistillationNetwork
-from nolabel.methods.pretraining.feature_images import images_identity, what_to_expect
+from nolabel.methods.pretraining.feature_images import images_identity
 from nolabel.methods.pretraining.feature_losses import (
     Balancing,
     Collapse,
@@ -147,12 +147,6 @@ class FeatureTraining(TrainingTask):
     def train_dataset(self) -> ViewsOfImages:
         """Return the views."""
         return ViewsOfImages(self.images, self.config.crops)
-
-    def sample_summary(self) -> str:
-        """Say how often each picture is seen, and what to expect of that."""
-        fit = self.config.fit
-        batch = fit.batch_size * fit.accumulate * fit.devices * fit.nodes
-        return what_to_expect(len(self.images), fit.steps, batch)  # type: ignore[arg-type]
 
     # --- a step -----------------------------------------------------------------------------------------------
 
