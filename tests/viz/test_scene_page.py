@@ -117,6 +117,10 @@ def test_the_page_in_a_browser(tmp_path):
             "cut.dispatchEvent(new Event('input'))"
         )
         assert share_of(settled(), (255, 0, 0)) < 0.001  # the car stands above the road
+        browser.run(
+            "const cut = document.getElementById('cut'); cut.value = cut.max;"
+            "cut.dispatchEvent(new Event('input'))"
+        )
         before = browser.run("return document.documentElement.dataset.eye")
         browser.drag((700, 400), (120, 40))
         settled()
