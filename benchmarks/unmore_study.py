@@ -65,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--counts", type=int, nargs=3, default=(100, 40, 20), help="of images in each set")
+    parser.add_argument("--counts", type=int, nargs=3, default=(200, 40, 20), help="of images in each set")
     parser.add_argument("--recipe", default="unmore/tiny")
     parser.add_argument("--features", nargs="+", help="as for `nolabel unmore votecut`")
     parser.add_argument("--feature-weights", type=Path, nargs="+")
