@@ -215,6 +215,7 @@ def _page_layers(prediction: ScenePrediction) -> list[PageLayer]:
     labels = cloud.labels
     if labels is not None and voxels is not None and prediction.voxel_labels is not None:
         labels = prediction.voxel_labels[labels]
+        cloud, labels = cloud[labels > 0], labels[labels > 0]  # sky is empty space
     shown = voxels is None
     paints = _paints(cloud.pixels, cloud.colours)
     layers.append(

@@ -76,6 +76,12 @@ class PointCloud:
     labels: Tensor | None = None
     colours: Picture | None = None
 
+    def __getitem__(self, chosen: Tensor) -> PointCloud:
+        """Return some of the points, by a bool mask or by numbers."""
+        labels = None if self.labels is None else self.labels[chosen]
+        colours = None if self.colours is None else self.colours[chosen.numpy()]
+        return PointCloud(self.points[chosen], self.pixels[chosen.numpy()], labels, colours)
+
 
 @dataclass(frozen=True, eq=False)
 class ScenePrediction(Result):
