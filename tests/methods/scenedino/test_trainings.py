@@ -14,6 +14,7 @@ from nolabel.methods.scenedino.geometry_training import train_geometry
 from nolabel.methods.scenedino.network_files import load_scenedino
 from nolabel.methods.scenedino.semantic_settings import SemanticTrainingConfig
 from nolabel.methods.scenedino.semantic_training import train_semantics
+from nolabel.models.scenedino import SceneDino, SceneDinoConfig
 
 FIT = {"steps": 4, "batch_size": 2, "checkpoint_every": 2, "log_every": 1, "validate_every": 2}
 
@@ -165,3 +166,18 @@ def test_in_mixed_precision_both_stages_end_near_those_in_full(first, tmp_path):
         json.loads((run.model.parent / "log.jsonl").read_text().splitlines()[0]) for run in (plain, rounded)
     )
     assert mixed["train/loss"] == pytest.approx(whole["train/loss"], rel=0.2)
+
+
+def test_what_all_targets_share_may_be_taken_off(tmp_path):
+    """The mean is that of training images, is kept in the file, and later targets lack it."""
+    options = {**NETWORK["options"], "centred": True}
+    run = geometry(tmp_path / "run", network={**NETWORK, "options": options}, fit={**FIT, "steps": 2})
+    network = load_scenedino(run.model, targets=True)
+    images = torch.cat([NoiseScenes()[number].images for number in range(6)])
+    whole = torch.nn.functional.normalize(network.target(images), dim=1)
+    mean = whole.mean(dim=(0, 2, 3))
+    assert mean.norm() > 0.2 and torch.allclose(network.target_mean, mean, atol=1e-5)
+    expected = torch.nn.functional.normalize(whole - mean[:, None, None], dim=1)
+    assert torch.allclose(network.targets(images), expected, atol=1e-4)
+    with pytest.raises(ConfigError, match="centred=true"):
+        SceneDino(SceneDinoConfig(**{**vars(network.config), "centred": False})).centre_targets(images)

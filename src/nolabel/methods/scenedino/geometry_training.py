@@ -47,6 +47,7 @@ from nolabel.weights import file_hash
 
 __all__ = ["score_geometry", "start_network", "train_geometry"]
 
+CENTRING_SCENES = 16  # whose mean target is taken off, where the network asks for it
 DECIDING = "cosine"  # the score that decides which network is kept
 
 
@@ -98,6 +99,9 @@ class GeometryTraining(TrainingTask):
     def networks(self) -> dict[str, nn.Module]:
         """Build the network and its loss."""
         self.network = start_network(self.config.network).train()
+        if self.network.config.centred and self.config.network.initial is None:
+            chosen = spread(len(self.scenes), CENTRING_SCENES)  # type: ignore[arg-type]
+            self.network.centre_targets(torch.cat([fixed_sample(self.scenes, i).images for i in chosen]))
         self.learner = GeometryLearner(self.network, self.config)
         return {"network": self.learner}
 

@@ -45,6 +45,8 @@ class SceneDinoConfig:
             (``shared``, which freezes it), the descriptors that need no weights (``embedded``), or nothing (None).
         channels: length of those features, and of the expanded ones.
         stride: pixels of the image for each of those features.
+        centred: whether what all of them have in common is taken off. Three quarters of every DINOv2 token are the same
+            everywhere, and a field that says nothing else is a trap for short trainings. Published: not.
         decoder: of the map; all but ``dpt`` are plain resizing to the image's size.
         reassembled: channels of DPT's pyramid, finest first.
         decoded: channels of the decoder.
@@ -70,6 +72,7 @@ class SceneDinoConfig:
     )
     channels: int = 768
     stride: int = 8
+    centred: bool = False
     decoder: Decoder = "dpt"
     reassembled: tuple[int, int, int, int] = (64, 64, 128, 256)
     decoded: int = 256

@@ -79,6 +79,8 @@ class SceneDino(nn.Module):
                 f"the targets have {learned.channels} channels, one vector for {learned.stride} pixels; the network was "
                 f"to have channels={config.channels} and stride={config.stride}"
             )
+        self.target_mean: Tensor | None
+        self.register_buffer("target_mean", torch.zeros(config.channels) if config.centred else None)
         self.code = PositionalCode(
             config.frequencies, config.factor, config.depth, config.inverse, config.near, config.far
         )
@@ -128,6 +130,25 @@ class SceneDino(nn.Module):
         Raises:
             ConfigError: the network was built without a target.
         """
+        found = self._whole_targets(images)
+        if self.target_mean is None:
+            return found
+        return F.normalize(found - self.target_mean[:, None, None].to(found.dtype), dim=1)
+
+    @torch.no_grad()
+    def centre_targets(self, images: Tensor) -> None:
+        """Take the mean of the targets of RGB (B, 3, H, W) in [0, 1] off all targets from now on.
+
+        Raises:
+            ConfigError: the network was not built for that (``centred``).
+        """
+        if self.target_mean is None:
+            raise ConfigError(
+                "this network's targets have no mean to take off", hint="build it with centred=true"
+            )
+        self.target_mean.copy_(self._whole_targets(images).mean(dim=(0, 2, 3)))
+
+    def _whole_targets(self, images: Tensor) -> Tensor:
         extractor = self.encoder.vit if self.config.target == "shared" else self.target
         if extractor is None:
             raise ConfigError("this network has no target features", hint="it is for inference alone")
