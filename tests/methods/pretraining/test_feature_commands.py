@@ -76,7 +76,7 @@ def test_two_processes(tmp_path) -> None:
                 "fit.batch_size=1",
                 "objective.image=1",
                 "crops.local=1",
-                "crops.local_size=16",
+                "crops.local_size=32",
             ),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root / "src")},
