@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from nolabel.engine.feature_extractors import embedded_file, load_features, open_features, save_features
+from nolabel.engine.feature_extractors import load_features, open_features, save_features
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.features import DenseDescriptors, PlacedFeatures, build_backbone
 from nolabel.weights import save_safetensors
+from nolabel.weights.packaged import embedded_file
 
 OPTIONS = {"widths": [8, 8, 16], "depths": [1, 1, 1], "channels": 12}
 IMAGE = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -27,6 +26,7 @@ from nolabel.methods.quadmix import video_model
 from nolabel.methods.scenedino.predict import SceneSettings, load_predictor
 from nolabel.methods.unmore.detector_model import load_detector
 from nolabel.weights import find_weights, load_checkpoint
+from nolabel.weights.packaged import embedded_file
 
 if TYPE_CHECKING:
     from nolabel.methods.cups.validate import ValidationResult
@@ -271,8 +271,8 @@ def _scenedino(
 
 def embedded_weights(system: str) -> Path:
     """Return the file of the weights that the package carries for a system."""
-    path = Path(str(resources.files("nolabel"))) / "weights" / "embedded" / f"{system}.safetensors"
-    if not path.exists():
+    path = embedded_file(system)
+    if path is None:
         raise WeightsError(
             f"no weights for {system} are embedded in this installation.", hint="give weights=..."
         )

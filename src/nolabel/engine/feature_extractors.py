@@ -7,7 +7,6 @@ float16; they are computed in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +25,10 @@ from nolabel.models.features import (
 )
 from nolabel.weights import find_weights, load_checkpoint, save_safetensors
 from nolabel.weights.layouts import dino
+from nolabel.weights.packaged import embedded_file
 from nolabel.weights.strict import strict_state
 
-__all__ = ["PACKAGED", "embedded_file", "load_features", "open_features", "save_features"]
+__all__ = ["PACKAGED", "load_features", "open_features", "save_features"]
 
 CARD_KIND = "features"
 PACKAGED = ("embedded", "descriptors")
@@ -159,12 +159,6 @@ def load_features(
     if place and card.get("place", 0.0) > 0:
         network = PlacedFeatures(network, card["place"])
     return _finished(network, device)
-
-
-def embedded_file(name: str) -> Path | None:
-    """Return the weights file of a part (``features``, ``motion``) that the package carries; None where it carries none."""
-    path = Path(str(resources.files("nolabel"))) / "weights" / "embedded" / f"{name}.safetensors"
-    return path if path.is_file() else None
 
 
 def _random(architecture: str, options: Mapping[str, Any], seed: int) -> FeatureExtractor:

@@ -12,7 +12,7 @@ from pydantic import Field
 from nolabel.config import Config, load_config
 from nolabel.engine.loggers import LoggerName
 
-__all__ = ["FitConfig", "FitResult", "load_training"]
+__all__ = ["FitConfig", "FitResult", "TrainedStage", "load_training"]
 
 
 class FitConfig(Config):
@@ -72,6 +72,21 @@ class FitResult:
     metrics: dict[str, float]
     seconds: float = 0.0
     resumed_from: int | None = None
+    already_finished: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedStage:
+    """What a stage gave.
+
+    Attributes:
+        model: file of the network.
+        metrics: of the last look.
+        already_finished: the stage was finished before.
+    """
+
+    model: Path
+    metrics: dict[str, float]
     already_finished: bool = False
 
 

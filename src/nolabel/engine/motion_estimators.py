@@ -14,10 +14,10 @@ from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.motion import MotionEstimator, build_motion
 from nolabel.weights import load_checkpoint
 from nolabel.weights.layouts import raft_small, raft_smurf
+from nolabel.weights.packaged import embedded_file
 
-__all__ = ["EMBEDDED", "MOTION_KIND", "network_state", "open_estimator"]
+__all__ = ["MOTION_KIND", "network_state", "open_estimator"]
 
-EMBEDDED = Path(__file__).parents[1] / "weights" / "embedded" / "motion.safetensors"
 MOTION_KIND = "motion"
 """What the card of a network of ``nolabel pretrain motion`` says it is."""
 UPDATES = 16
@@ -55,12 +55,13 @@ def open_estimator(
     if name == "embedded":
         if weights is not None:
             raise ConfigError("the embedded motion network brings its weights", hint="leave the weights out")
-        if not EMBEDDED.is_file():
+        file = embedded_file("motion")
+        if file is None:
             raise WeightsError(
                 "this version of nolabel has no embedded motion network yet",
                 hint="use opencv, which needs no weights, or train one: nolabel pretrain motion",
             )
-        name, weights = "learnt", EMBEDDED
+        name, weights = "learnt", file
     if name == "learnt":
         if weights is None:
             raise ConfigError(

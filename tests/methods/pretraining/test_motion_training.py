@@ -15,6 +15,7 @@ from nolabel.methods.pretraining.motion_settings import MotionTrainingConfig
 from nolabel.methods.pretraining.motion_training import motion_outlook, train_motion
 from nolabel.models.motion.raft import small_network
 from nolabel.structures.files import encode_png
+from nolabel.weights import packaged
 
 SETTINGS = {
     "fit": {"steps": 4, "batch_size": 1, "checkpoint_every": 1, "log_every": 1, "clip_norm": 1.0},
@@ -117,9 +118,7 @@ def test_halves_compute_in_float32(tmp_path) -> None:
 
 
 def test_embedded_says_what_is_missing(monkeypatch, tmp_path) -> None:
-    from nolabel.engine import motion_estimators
-
-    monkeypatch.setattr(motion_estimators, "EMBEDDED", tmp_path / "motion.safetensors")
+    monkeypatch.setattr(packaged, "_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="no embedded motion network"):
         open_estimator("embedded")
     save_motion(small_network(), tmp_path / "motion.safetensors", "raft_small", 3, half=True)

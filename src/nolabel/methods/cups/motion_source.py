@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nolabel.data.motion_files import folder_hash, read_map
 from nolabel.data.stereo import StereoVideoDataset
-from nolabel.engine.motion_estimators import EMBEDDED, open_estimator
+from nolabel.engine.motion_estimators import open_estimator
 from nolabel.engine.segmentor_file import model_path
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.pseudo_label_config import MotionConfig
@@ -21,6 +21,7 @@ from nolabel.models.motion import MotionEstimator, StereoMotion
 from nolabel.structures import StereoVideoSample
 from nolabel.structures.files import write_bytes
 from nolabel.weights import file_hash
+from nolabel.weights.packaged import embedded_file
 
 __all__ = ["MotionSource", "load_motion", "motion_hash", "open_motion"]
 
@@ -40,9 +41,8 @@ def motion_hash(config: MotionConfig) -> str:
     """Return what the motion depends on beside settings and images: weights, or precomputed files."""
     if config.name == "files":
         return folder_hash(_folder(config))
-    if config.name == "embedded" and EMBEDDED.is_file():
-        return file_hash(EMBEDDED)
-    return "" if config.weights is None else file_hash(model_path(config.weights))
+    file = embedded_file("motion") if config.name == "embedded" else config.weights
+    return "" if file is None else file_hash(model_path(file))
 
 
 @dataclass

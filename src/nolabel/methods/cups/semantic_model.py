@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
-from nolabel.engine.feature_extractors import PACKAGED, embedded_file, open_features
+from nolabel.engine.feature_extractors import PACKAGED, open_features
 from nolabel.engine.seeding import generator_of
 from nolabel.engine.segmentor_file import model_path
 from nolabel.errors import ConfigError, DataError, WeightsError
@@ -35,6 +35,7 @@ from nolabel.models.features import (
 from nolabel.models.features.stereo_geometry import consistent_disparity
 from nolabel.structures import StereoCalibration
 from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
+from nolabel.weights.packaged import embedded_file
 
 CLUSTER_FILE = "clusters.safetensors"
 DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction

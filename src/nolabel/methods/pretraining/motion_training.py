@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from nolabel.engine.fit import TrainingTask, fit
+from nolabel.engine.fit_config import TrainedStage
 from nolabel.engine.run_folder import RunFolder, StageRecord, surroundings
 from nolabel.engine.schedules import polynomial_decay
 from nolabel.engine.segmentor_file import MODEL_FILE, model_path
@@ -51,24 +52,9 @@ from nolabel.methods.pretraining.motion_views import (
 from nolabel.models.motion import MotionLearner, RaftMotion
 from nolabel.weights import file_hash
 
-__all__ = ["MotionTraining", "TrainedMotion", "motion_outlook", "train_motion"]
+__all__ = ["MotionTraining", "motion_outlook", "train_motion"]
 
 FEW_SAMPLES = 200
-
-
-@dataclass(frozen=True)
-class TrainedMotion:
-    """What a training gave.
-
-    Attributes:
-        model: file of the network.
-        metrics: of the last look.
-        already_finished: the training was finished before.
-    """
-
-    model: Path
-    metrics: dict[str, float]
-    already_finished: bool = False
 
 
 class MotionTraining(TrainingTask):
@@ -337,7 +323,7 @@ def train_motion(
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = True,
-) -> TrainedMotion:
+) -> TrainedStage:
     """Train, or go on, and leave ``model.safetensors`` in the run folder, without the larger checkpoints.
 
     Args:
@@ -364,4 +350,4 @@ def train_motion(
         task, config.fit, out, settings=record, device=device, overwrite=overwrite, progress=progress
     )
     shutil.rmtree(RunFolder(out).checkpoints, ignore_errors=True)
-    return TrainedMotion(Path(out) / MODEL_FILE, result.metrics, already_finished=result.already_finished)
+    return TrainedStage(Path(out) / MODEL_FILE, result.metrics, already_finished=result.already_finished)

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
 from nolabel.engine.batches import to_device
 from nolabel.engine.fit import TrainingTask
+from nolabel.engine.fit_config import TrainedStage
 from nolabel.engine.parameter_groups import ParameterRule, parameter_groups, scale_rates
 from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.errors import ConfigError
@@ -37,7 +38,7 @@ from nolabel.methods.scenedino.network_files import (
 )
 from nolabel.methods.scenedino.ray_samplers import whole_views
 from nolabel.methods.scenedino.scene_model import spread
-from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, TrainedStage, fixed_sample, run_stage
+from nolabel.methods.scenedino.stage_run import BEST_FILE, PICTURES, fixed_sample, run_stage
 from nolabel.methods.scenedino.training_pictures import GeometryLook, draw_geometry
 from nolabel.metrics.depth import depth_scores, feature_scores
 from nolabel.models.rendering import RenderSettings, Views, render_fast

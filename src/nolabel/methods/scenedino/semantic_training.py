@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from nolabel.data.posed_views import PosedBatch, PosedSample, collate_posed
 from nolabel.engine.fit import TrainingTask
+from nolabel.engine.fit_config import TrainedStage
 from nolabel.engine.seeding import generator_of
 from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.methods.scenedino.geometry_learner import views_from_first
@@ -32,7 +33,7 @@ from nolabel.methods.scenedino.semantic_learner import (
 )
 from nolabel.methods.scenedino.semantic_scores import score_semantics
 from nolabel.methods.scenedino.semantic_settings import SemanticTrainingConfig
-from nolabel.methods.scenedino.stage_run import PICTURES, TrainedStage, run_stage
+from nolabel.methods.scenedino.stage_run import PICTURES, run_stage
 from nolabel.methods.scenedino.surface_sampling import SurfaceDraws, draw_surface, five_crop, sample_surface
 from nolabel.models.rendering import Rays, RenderSettings, Views, render_fast
 from nolabel.models.scenedino import FoldedField, HeadConfig, SceneDino, SemanticHead

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -12,29 +11,15 @@ from torch.utils.data import Dataset
 from nolabel.config import Config
 from nolabel.data.posed_views import PosedSample
 from nolabel.engine.fit import FitConfig, TrainingTask, fit
+from nolabel.engine.fit_config import TrainedStage
 from nolabel.engine.run_folder import RunFolder, StageRecord
 from nolabel.engine.seeding import preserved_random_state, seed_everything, seed_of
 from nolabel.engine.segmentor_file import MODEL_FILE
 
-__all__ = ["BEST_FILE", "PICTURES", "TrainedStage", "fixed_sample", "run_stage"]
+__all__ = ["BEST_FILE", "PICTURES", "fixed_sample", "run_stage"]
 
 BEST_FILE = "best.safetensors"
 PICTURES = "pictures"
-
-
-@dataclass(frozen=True)
-class TrainedStage:
-    """What a stage gave.
-
-    Attributes:
-        model: file of the network.
-        metrics: of the last look.
-        already_finished: the stage was finished before.
-    """
-
-    model: Path
-    metrics: dict[str, float]
-    already_finished: bool = False
 
 
 def fixed_sample(scenes: Dataset[PosedSample], number: int) -> PosedSample:
