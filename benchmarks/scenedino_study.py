@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,9 +174,17 @@ class Study:
         done = self.folder / "scores.json"
         if not done.exists():
             self.render()
-            write_json(done, self.score(*self.learn()))
+            write_json(done, defined(self.score(*self.learn())))
         found: dict[str, Scores] = json.loads(done.read_text())
         return found
+
+
+def defined(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Leave out numbers that do not exist, such as the precision of a scene without matter."""
+    return {
+        kind: {row: {n: v for n, v in values.items() if math.isfinite(v)} for row, values in rows.items()}
+        for kind, rows in scores.items()
+    }
 
 
 VIEW_COLUMNS: dict[str, tuple[str, float]] = {

@@ -5,9 +5,8 @@ import torch
 
 from nolabel.engine.feature_extractors import load_features, open_features, save_features
 from nolabel.errors import ConfigError, WeightsError
-from nolabel.models.features import DenseDescriptors, PlacedFeatures, build_backbone
+from nolabel.models.features import DenseDescriptors, DescribedFeatures, build_backbone
 from nolabel.weights import save_safetensors
-from nolabel.weights.packaged import embedded_file
 
 OPTIONS = {"widths": [8, 8, 16], "depths": [1, 1, 1], "channels": 12}
 IMAGE = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
@@ -37,11 +36,16 @@ def test_half_precision_is_half_as_large(network, tmp_path) -> None:
     assert sizes[0] < 0.75 * sizes[1]
 
 
-def test_the_card_says_whether_rows_count(network, tmp_path) -> None:
-    save_features(network, tmp_path / "model.safetensors", "compact", OPTIONS, place=1.5)
-    placed = open_features(str(tmp_path))
-    assert isinstance(placed, PlacedFeatures) and placed.place == 1.5
-    assert load_features(tmp_path, place=False).channels == 12
+def test_the_card_says_whether_descriptors_go_beside(network, tmp_path) -> None:
+    save_features(network, tmp_path / "model.safetensors", "compact", OPTIONS, described=1.5)
+    found = open_features(str(tmp_path))
+    assert isinstance(found, DescribedFeatures) and found.channels == 15 + 12
+    both = found(IMAGE)
+    torch.testing.assert_close(both[:, :15], DenseDescriptors()(IMAGE))
+    lengths = both[:, 15:, 2:-2:2, 2:-2:2].norm(dim=1)  # interpolated unit vectors are a little shorter
+    assert lengths.max() <= 1.5001 and lengths.mean() > 1.2
+    assert open_features(str(tmp_path), place=False)(IMAGE)[:, 8].abs().max() == 0
+    assert load_features(tmp_path, bare=True).channels == 12
 
 
 def test_random_weights_come_from_the_seed(network, tmp_path) -> None:
@@ -57,7 +61,6 @@ def test_random_weights_come_from_the_seed(network, tmp_path) -> None:
 def test_descriptors_by_name() -> None:
     found = open_features("descriptors")
     torch.testing.assert_close(found(IMAGE), DenseDescriptors()(IMAGE))
-    assert isinstance(open_features("embedded"), DenseDescriptors) == (embedded_file("features") is None)
     assert open_features("descriptors", place=False)(IMAGE)[:, 8].abs().max() == 0  # the row
 
 

@@ -85,6 +85,10 @@ def evaluate_features(
     random: Annotated[
         bool, typer.Option("--random", help="Also with random weights, each network that has any.")
     ] = False,
+    bare: Annotated[
+        bool,
+        typer.Option("--bare", help="Also pretrained networks alone, where descriptors go beside them."),
+    ] = False,
     scale: Annotated[float, typer.Option(help="timm models: images are resized by this first.")] = 1.0,
     reference_split: Learned = "train",
     split: Scored = "val",
@@ -112,6 +116,7 @@ def evaluate_features(
         settings,
         weights=weights or (),
         random=random,
+        bare=bare,
         scale=scale,
         device=pick_device(device),
     )

@@ -21,13 +21,13 @@ def votecut(
     features: Annotated[
         list[str] | None,
         typer.Option(
-            help="embedded (no weights), dino_s16, dino_b16, dino_s8, dino_b8, dinov2_s14, dinov2_b14 or a timm "
-            "model; once for each network."
+            help="embedded, descriptors (no network), dino_s16, dino_b16, dino_s8, dino_b8, dinov2_s14, dinov2_b14 or a "
+            "timm model; once for each network."
         ),
     ] = None,
     feature_weights: Annotated[
         list[Path] | None,
-        typer.Option(help="Checkpoint of each network but embedded, in the same order."),
+        typer.Option(help="Checkpoint of each network but embedded and descriptors, in the same order."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Recipe, e.g. unmore/maskcut; its section votecut counts.")

@@ -18,8 +18,8 @@ from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.features import (
     DenseDescriptors,
+    DescribedFeatures,
     FeatureExtractor,
-    PlacedFeatures,
     build_backbone,
     build_features,
 )
@@ -43,27 +43,28 @@ def open_features(
     scale: float = 1.0,
     random_seed: int | None = None,
     place: bool = True,
+    bare: bool = False,
 ) -> FeatureExtractor:
     """Build a feature extractor with its weights, in evaluation mode and without gradients.
 
     Args:
-        name: ``embedded`` (the network that the package carries; descriptors where it carries none), ``descriptors``
-            (colour, contrast, place; no weights), ``learnt`` (what ``weights`` of ``nolabel pretrain features`` are) or the
-            run folder or file itself, ``dino``, or any timm model.
+        name: ``embedded`` (the network that the package carries, with the descriptors beside it), ``descriptors``
+            (colour, contrast, place, geometry; no weights), ``learnt`` (what ``weights`` of ``nolabel pretrain features``
+            are) or the run folder or file itself, ``dino``, or any timm model.
         device: where it runs.
         weights: of ``learnt``, ``dino`` and timm models.
         scale: for timm models: images are resized by this first.
         random_seed: give the network random weights drawn from this seed instead of its own: what the trained ones are
             to be compared with.
-        place: let the row of the picture count as much as a pretrained network's card, or the descriptors, say.
+        place: let the row of the picture count among descriptors.
+        bare: the network of ``embedded`` or ``learnt`` alone, without the descriptors that its card wants beside it.
 
     Raises:
         ConfigError: there is no such extractor, it has no weights to be random, or ``learnt`` none at all.
         WeightsError: weights are missing or do not fit.
     """
     if name == "embedded" and weights is None:
-        file = embedded_file("features")
-        name = "descriptors" if file is None else str(file)
+        name = str(embedded_file("features") or _absent())
     if name == "descriptors":
         if random_seed is not None:
             raise ConfigError("descriptors have no weights to be random", hint="leave --random out")
@@ -76,7 +77,7 @@ def open_features(
             )
         name = str(weights)
     if Path(name).exists():
-        return load_features(name, device=device, random_seed=random_seed, place=place)
+        return load_features(name, device=device, random_seed=random_seed, place=place, bare=bare)
     if random_seed is not None:
         return _finished(_random(name, {"scale": scale} if scale != 1 else {}, random_seed), device)
     state = None if weights is None else dino.to_network(load_checkpoint(find_weights(weights)).state_dict)
@@ -89,7 +90,7 @@ def save_features(
     architecture: str,
     options: Mapping[str, Any],
     *,
-    place: float = 0.0,
+    described: float = 0.0,
     store: Literal["float32", "float16"] = "float32",
     **facts: Any,
 ) -> Path:
@@ -99,8 +100,8 @@ def save_features(
         network: the network.
         path: the file.
         architecture, options: as in :func:`nolabel.models.features.build_backbone`.
-        place: how much the row of the picture is to count beside the features
-            (:class:`~nolabel.models.features.PlacedFeatures`); 0 leaves it out.
+        described: how much the features are to count with the descriptors beside them
+            (:class:`~nolabel.models.features.DescribedFeatures`); 0: without descriptors.
         store: of matrices and kernels; vectors (biases, statistics) are always exact.
         facts: more entries of the card, JSON values.
     """
@@ -112,7 +113,7 @@ def save_features(
         "kind": CARD_KIND,
         "architecture": architecture,
         "options": dict(options),
-        "place": place,
+        "described": described,
     }
     return save_safetensors(path, state, card)
 
@@ -123,6 +124,7 @@ def load_features(
     device: torch.device | str = "cpu",
     random_seed: int | None = None,
     place: bool = True,
+    bare: bool = False,
 ) -> FeatureExtractor:
     """Load a pretrained network, in evaluation mode and without gradients.
 
@@ -130,7 +132,8 @@ def load_features(
         path: run folder of ``nolabel pretrain features``, or its ``model.safetensors``.
         device: where it goes.
         random_seed: keep random weights of this seed.
-        place: append the row of the picture where the card says so; else the bare network is returned.
+        place: let the row of the picture count among the descriptors, where the card wants these beside the network.
+        bare: the network alone, whatever the card says.
 
     Raises:
         WeightsError: no such file, no pretrained network, or tensors that do not fit.
@@ -156,9 +159,16 @@ def load_features(
             for name, value in checkpoint.state_dict.items()
         }
         network.load_state_dict(strict_state(network.state_dict(), state))
-    if place and card.get("place", 0.0) > 0:
-        network = PlacedFeatures(network, card["place"])
+    if not bare and card.get("described", 0.0) > 0:
+        network = DescribedFeatures(network, card["described"], float(place))
     return _finished(network, device)
+
+
+def _absent() -> Path:
+    raise WeightsError(
+        "this installation of nolabel lacks its feature network",
+        hint="install it anew, or use descriptors, which need no weights",
+    )
 
 
 def _random(architecture: str, options: Mapping[str, Any], seed: int) -> FeatureExtractor:

@@ -25,7 +25,7 @@ from nolabel.metrics.probes import (
     neighbour_votes,
 )
 from nolabel.metrics.semantic import SemanticQuality, SemanticScores
-from nolabel.models.features import FeatureExtractor
+from nolabel.models.features import DescribedFeatures, FeatureExtractor
 
 __all__ = [
     "ProbeSettings",
@@ -178,6 +178,7 @@ def compare_features(
     *,
     weights: Sequence[str | Path] = (),
     random: bool = False,
+    bare: bool = False,
     scale: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> dict[str, ProbedFeatures]:
@@ -188,6 +189,7 @@ def compare_features(
         references, queries, settings: see :func:`probe_features`.
         weights: files of those that need one, in order.
         random: score every network with random weights, too (``NAME, random``).
+        bare: score pretrained networks that have descriptors beside them alone, too (``NAME, alone``).
         scale: of timm models.
         device: where features are computed.
 
@@ -198,11 +200,18 @@ def compare_features(
     files = iter(weights)
     for name in names:
         own = name in PACKAGED or Path(name).exists()
-        extractor = open_features(name, device, None if own else next(files, None), scale=scale)
-        found[name] = probe_features(extractor, references, queries, settings, device)
-        if random and any(True for _ in extractor.parameters()):
-            plain = open_features(name, device, scale=scale, random_seed=settings.seed)
-            found[f"{name}, random"] = probe_features(plain, references, queries, settings, device)
+        file = None if own else next(files, None)
+        rows = {name: open_features(name, device, file, scale=scale)}
+        if bare and isinstance(rows[name], DescribedFeatures):
+            rows[f"{name}, alone"] = open_features(name, device, bare=True)
+        if random and any(True for _ in rows[name].parameters()):
+            for row in list(rows):
+                plain = open_features(
+                    name, device, scale=scale, random_seed=settings.seed, bare=row.endswith("alone")
+                )
+                rows[f"{row}, random"] = plain
+        for row, extractor in rows.items():
+            found[row] = probe_features(extractor, references, queries, settings, device)
     left = next(files, None)
     if left is not None:
         raise WeightsError(

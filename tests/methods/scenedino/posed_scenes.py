@@ -9,7 +9,7 @@ NETWORK = {
     "architecture": "vit-t",
     "image_size": [32, 64],
     "options": {
-        "target": "embedded", "channels": 15, "stride": 4, "decoded": 16, "reassembled": [8, 8, 16, 16],
+        "target": "descriptors", "channels": 15, "stride": 4, "decoded": 16, "reassembled": [8, 8, 16, 16],
         "compact": 8, "hidden": 16, "expansion_hidden": 16,
     },
 }  # fmt: skip

@@ -84,7 +84,7 @@ def test_without_artifact_field_the_image_size_must_be_told():
 
 
 def test_cards_survive_json():
-    config = scenedino_config("vit-s", "reg", (64, 128), head=HeadConfig(clusters=27), target="embedded")
+    config = scenedino_config("vit-s", "reg", (64, 128), head=HeadConfig(clusters=27), target="descriptors")
     assert SceneDinoConfig.from_card(config.to_card()) == config
     with pytest.raises(ConfigError):
         SceneDinoConfig.from_card({"colour": 3})
@@ -123,16 +123,16 @@ def test_registers_of_the_official_file():
         torch.testing.assert_close(adapted[name], value)
 
 
-@pytest.mark.parametrize("target", ["shared", "embedded"])
+@pytest.mark.parametrize("target", ["shared", "descriptors"])
 def test_other_targets(target):
-    sizes = scenedino_config("vit-t", target="embedded") if target == "embedded" else SMALL
+    sizes = scenedino_config("vit-t", target="descriptors") if target == "descriptors" else SMALL
     changes = {"target": target, "channels": sizes.channels, "stride": sizes.stride}
     network = SceneDino(dataclasses.replace(SMALL, **changes))
     found = network.targets(torch.rand(2, 3, 16, 32))
     assert found.shape[:2] == (2, sizes.channels)
     torch.testing.assert_close(found.norm(dim=1), torch.ones_like(found[:, 0]))
     trained = any(p.requires_grad for p in network.encoder.vit.parameters())
-    assert trained == (target == "embedded")
+    assert trained == (target == "descriptors")
 
 
 def test_sizes_of_targets_are_checked():

@@ -37,9 +37,10 @@ class BackboneConfig(Config):
     """timm ViTs: share of the residual branches that the student leaves out."""
     initial: Path | None = None
     """Run folder or file of an earlier pretraining of the same network to start from; random weights by default."""
-    place: float = Field(0.0, ge=0)
-    """How much the row of the picture counts beside the finished features, which are unit vectors then
-    (:class:`nolabel.models.features.PlacedFeatures`): for cameras that always look the same way. Training knows no rows."""
+    described: float = Field(0.0, ge=0)
+    """How much the finished features count where descriptors are set beside them in later use
+    (:class:`nolabel.models.features.DescribedFeatures`): colours, the row, and height and distance where there is stereo. 0:
+    used alone. Training does not know of it."""
     compile: bool = False
     """Run student and teacher through ``torch.compile``: minutes of waiting at the start, faster steps on a GPU."""
 

@@ -38,7 +38,7 @@ from nolabel.methods.pretraining.feature_losses import (
 from nolabel.methods.pretraining.feature_pictures import draw_features
 from nolabel.methods.pretraining.feature_settings import BackboneConfig, FeaturePretrainingConfig
 from nolabel.methods.pretraining.feature_views import ViewBatch, ViewsOfImages
-from nolabel.models.features import FeatureExtractor, PlacedFeatures, build_backbone
+from nolabel.models.features import FeatureExtractor, build_backbone
 from nolabel.structures import ImageSample
 from nolabel.weights.strict import strict_state
 
@@ -213,9 +213,7 @@ class FeatureTraining(TrainingTask):
 
     def validation(self) -> dict[str, float]:
         """Score the teacher's features, draw them, say if they collapsed, and write the network."""
-        look, network = self.config.look, self.config.network
-        learned: FeatureExtractor = self.teacher.backbone
-        backbone = PlacedFeatures(learned, network.place) if network.place else learned
+        look, backbone = self.config.look, self.teacher.backbone
         metrics = {k: float(v) for k, v in self.latest._asdict().items()} if self.latest else {}
         if self.probed is not None:
             settings = ProbeSettings(look.references, look.queries, look.cells, look.neighbours)
@@ -242,7 +240,7 @@ class FeatureTraining(TrainingTask):
             self.out / MODEL_FILE,
             network.architecture,
             network.options,
-            place=network.place,
+            described=network.described,
             store=self.config.store,
             steps=self.done,
             pictures=len(self.images),  # type: ignore[arg-type]
@@ -271,7 +269,7 @@ def start_backbone(config: BackboneConfig, *, student: bool = False) -> FeatureE
         options["drop_path"] = config.drop_path
     network = build_backbone(config.architecture, options)
     if config.initial is not None:
-        given = load_features(config.initial, place=False).state_dict()
+        given = load_features(config.initial, bare=True).state_dict()
         network.load_state_dict(strict_state(network.state_dict(), given))
     return network.train()
 

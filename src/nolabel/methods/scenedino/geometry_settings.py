@@ -45,11 +45,11 @@ class NetworkConfig(Config):
     it: 8 with DINOv2 gives small images as many tokens as its patches of 14 pixels give large ones."""
     transformer: Path | None = None
     """Official DINO or DINOv2 file (or registered name) for both transformers. Without one the trainable transformer starts
-    from random numbers, and the target's would be random, too: then options should say ``target: embedded``."""
+    from random numbers, and the target's would be random, too: then options should say ``target: descriptors``."""
     initial: Path | None = None
     """Whole network to start from instead: run folder, file, or official checkpoint. Nothing else is read then."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Fields of SceneDinoConfig, such as ``compact: 32`` or ``target: embedded`` (with ``channels: 15, stride: 4``)."""
+    """Fields of SceneDinoConfig, such as ``compact: 32`` or ``target: descriptors`` (with ``channels: 15, stride: 4``)."""
 
 
 class ViewsConfig(Config):

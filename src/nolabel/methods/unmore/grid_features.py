@@ -9,17 +9,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nolabel.engine.feature_extractors import PACKAGED, open_features
 from nolabel.errors import WeightsError
 from nolabel.methods.unmore.votecut_settings import FeatureSettings
-from nolabel.models.features import DenseDescriptors, FeatureExtractor, SquareVit, build_features
+from nolabel.models.features import FeatureExtractor, SquareVit, build_features
 from nolabel.weights import file_hash, find_weights, load_checkpoint
 from nolabel.weights.layouts import dino
+from nolabel.weights.packaged import embedded_file
 
 __all__ = ["VOTECUT_NETWORKS", "GridFeatures", "load_grid_features", "square_image", "weights_hashes"]
 
 VOTECUT_NETWORKS = ("dino_s16", "dinov2_b14", "dinov2_s14", "dino_b16", "dino_s8", "dino_b8")
 """The published list, in its order."""
-EMBEDDED_CELLS = 60
+PACKAGED_SIDE = 240
+"""Pixels of the square that the package's own features see: 60 x 60 cells."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,16 @@ def load_grid_features(
     Raises:
         WeightsError: weights are missing, or of another network.
     """
-    side = settings.side or side
-    if settings.name == "embedded":
-        return GridFeatures(DenseDescriptors(place=0.0), 4 * EMBEDDED_CELLS, centred=True)
+    if settings.name in PACKAGED:
+        return GridFeatures(
+            open_features(settings.name, device, place=False), settings.side or PACKAGED_SIDE, centred=True
+        )
     if settings.weights is None:
         raise WeightsError(
             f"the features {settings.name!r} need weights",
             hint="give --feature-weights FILE, or use --features embedded",
         )
+    side = settings.side or side
     state = dino.to_network(load_checkpoint(find_weights(settings.weights)).state_dict)
     if settings.name in VOTECUT_NETWORKS or _is_dino(settings.name):
         network = SquareVit.from_official(state, side)
@@ -85,9 +90,11 @@ def load_grid_features(
 
 def weights_hashes(features: tuple[FeatureSettings, ...]) -> tuple[str, ...]:
     """SHA-256 of each network's weights file; empty where there is none."""
-    return tuple(
-        "" if entry.weights is None else file_hash(find_weights(entry.weights)) for entry in features
+    own = {"embedded": embedded_file("features")}
+    files = (
+        own.get(entry.name) if entry.weights is None else find_weights(entry.weights) for entry in features
     )
+    return tuple("" if file is None else file_hash(file) for file in files)
 
 
 def _is_dino(name: str) -> bool:

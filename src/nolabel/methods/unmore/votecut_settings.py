@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from nolabel.config import Config
+from nolabel.engine.feature_extractors import PACKAGED
 from nolabel.errors import ConfigError
 
 __all__ = [
@@ -26,8 +27,9 @@ class FeatureSettings(Config):
     """One network whose features are cut."""
 
     name: str = "embedded"
-    """``embedded`` (no weights); one of VoteCut's networks (``dino_s16``, ``dino_b16``, ``dino_s8``, ``dino_b8``,
-    ``dinov2_s14``, ``dinov2_b14``); or any timm model, for instance ``vit_small_patch14_dinov2``."""
+    """``embedded`` (the network that the package carries), ``descriptors`` (no network at all), one of VoteCut's networks
+    (``dino_s16``, ``dino_b16``, ``dino_s8``, ``dino_b8``, ``dinov2_s14``, ``dinov2_b14``), or any timm model, for
+    instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
     """Checkpoint file, or its name in the registry."""
     side: int | None = Field(default=None, ge=28)
@@ -36,19 +38,19 @@ class FeatureSettings(Config):
 
 
 def named_features(names: Sequence[str], weights: Sequence[Path]) -> list[dict[str, Any]]:
-    """Pair names with weights, in order; ``embedded`` takes none.
+    """Pair names with weights, in order; ``embedded`` and ``descriptors`` take none.
 
     Raises:
         ConfigError: there are more of one than of the other.
     """
-    needing = [name for name in names if name != "embedded"]
+    needing = [name for name in names if name not in PACKAGED]
     if len(needing) != len(weights):
         raise ConfigError(
             f"{len(needing)} networks need weights and {len(weights)} files are given",
             hint="repeat --features NAME --feature-weights FILE for each network",
         )
     files = iter(weights)
-    return [{"name": name, "weights": None if name == "embedded" else str(next(files))} for name in names]
+    return [{"name": name, "weights": None if name in PACKAGED else str(next(files))} for name in names]
 
 
 class CutSettings(Config):

@@ -12,10 +12,10 @@ from torch import Tensor
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.features.compact import CompactFeatures
 from nolabel.models.features.depthg import CodeNetwork, DepthG, ProbeClassifier, network_arguments
+from nolabel.models.features.described import DescribedFeatures
 from nolabel.models.features.descriptors import DenseDescriptors
 from nolabel.models.features.dino import DinoViT, vit_arguments
 from nolabel.models.features.extractor import FeatureExtractor, HalfPrecision, SceneGeometry
-from nolabel.models.features.placed import PlacedFeatures
 from nolabel.models.features.square_vit import SquareVit
 from nolabel.models.features.stereo_geometry import scene_geometry
 from nolabel.models.features.transformers import TimmFeatures
@@ -25,10 +25,10 @@ __all__ = [
     "CompactFeatures",
     "DenseDescriptors",
     "DepthG",
+    "DescribedFeatures",
     "DinoViT",
     "FeatureExtractor",
     "HalfPrecision",
-    "PlacedFeatures",
     "ProbeClassifier",
     "SceneGeometry",
     "SquareVit",
@@ -50,7 +50,7 @@ def build_features(
     """Return a feature extractor in evaluation mode.
 
     Args:
-        name: ``embedded`` or ``descriptors`` (descriptors, no weights), ``depthg`` (weights in our names, see
+        name: ``descriptors`` (no weights), ``depthg`` (weights in our names, see
             ``nolabel.weights.layouts.depthg``), ``dino`` (an official DINO ViT, its size read off the weights),
             or any timm model name with its state dict as ``weights``.
         weights: state dict of the network.
@@ -62,11 +62,12 @@ def build_features(
         WeightsError: weights are absent or do not fit.
     """
     extractor: FeatureExtractor
-    if name in ("embedded", "descriptors"):
+    if name == "descriptors":
         extractor = DenseDescriptors()
     elif weights is None:
         raise WeightsError(
-            f"the features {name!r} need weights", hint="give --feature-weights, or use --features embedded"
+            f"the features {name!r} need weights",
+            hint="give --feature-weights, or use --features descriptors",
         )
     elif name == "depthg":
         extractor = build_code_network(weights)
@@ -107,7 +108,7 @@ def build_code_network(
 
     Args:
         weights: state dict in our names; code length and number of clusters are read off it.
-        backbone: what gave the features: ``dino`` (DepthG as published), ``embedded``, or a timm model name.
+        backbone: what gave the features: ``dino`` (DepthG as published), ``descriptors``, or a timm model name.
         scale: for timm models: images are resized by this first.
 
     Raises:
@@ -117,7 +118,7 @@ def build_code_network(
         clusters, dim = weights["probe.clusters"].shape
         if backbone == "dino":
             features: FeatureExtractor = DinoViT(**vit_arguments(weights, "backbone.transformer."))
-        elif backbone == "embedded":
+        elif backbone == "descriptors":
             features = DenseDescriptors()
         else:
             features = TimmFeatures(backbone, scale=scale)

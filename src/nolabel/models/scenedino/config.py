@@ -42,7 +42,7 @@ class SceneDinoConfig:
     Attributes:
         vit: the trainable transformer.
         target: what gives the features to be learned: a frozen transformer of its own, the trainable one itself
-            (``shared``, which freezes it), the descriptors that need no weights (``embedded``), or nothing (None).
+            (``shared``, which freezes it), the descriptors that need no weights (``descriptors``), or nothing (None).
         channels: length of those features, and of the expanded ones.
         stride: pixels of the image for each of those features.
         centred: whether what all of them have in common is taken off. Three quarters of every DINOv2 token are the same
@@ -67,7 +67,7 @@ class SceneDinoConfig:
     """
 
     vit: VitConfig = field(default_factory=VitConfig)
-    target: VitConfig | Literal["shared", "embedded"] | None = field(
+    target: VitConfig | Literal["shared", "descriptors"] | None = field(
         default_factory=lambda: VitConfig(taps=())
     )
     channels: int = 768
@@ -139,7 +139,7 @@ def scenedino_config(
         ConfigError: no such transformer or field, or the image is no whole number of tokens.
     """
     vit = vit_config(architecture, version, image_size, token)
-    learned = DenseDescriptors() if changes.get("target") == "embedded" else None
+    learned = DenseDescriptors() if changes.get("target") == "descriptors" else None
     values: dict[str, Any] = {
         "vit": vit,
         "target": dataclasses.replace(vit, taps=()),

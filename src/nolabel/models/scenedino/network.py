@@ -65,7 +65,7 @@ class SceneDino(nn.Module):
         self.config = config = config or SceneDinoConfig()
         self.encoder = ImageEncoder(config)
         self.target: FeatureExtractor | None = None
-        if config.target == "embedded":
+        if config.target == "descriptors":
             self.target = DenseDescriptors()
         elif not isinstance(config.target, str) and config.target is not None:
             self.target = VitMaps(config.target)

@@ -82,7 +82,7 @@ def test_bands_of_colour_are_found_and_scored_without_teaching_labels(streets: P
     assert result.metrics["linear_accuracy"] > 0.5
     assert np.isfinite(list(result.metrics.values())).all()
     card = load_checkpoint(tmp_path / "run" / SEMANTICS_FILE).metadata
-    assert card["backbone"] == "embedded" and card["dim"] == 8 and card["clusters"] == 3
+    assert card["backbone"] == "descriptors" and card["dim"] == 8 and card["clusters"] == 3
     assert card["metrics"]["miou"] == result.metrics["miou"]
 
 

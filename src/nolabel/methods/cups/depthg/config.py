@@ -17,14 +17,14 @@ __all__ = ["BackboneConfig", "CropConfig", "DepthGConfig", "TermConfig"]
 class BackboneConfig(Config):
     """The frozen features that are distilled."""
 
-    name: str = "embedded"
-    """``embedded`` (no weights), ``dino`` (an official DINO ViT), or any timm model, e.g. ``vit_small_patch14_dinov2``."""
+    name: str = "descriptors"
+    """``descriptors`` (no weights), ``dino`` (an official DINO ViT), or any timm model (``vit_small_patch14_dinov2``)."""
     weights: Path | None = None
     """Checkpoint file, or its name in the registry."""
     scale: float = Field(1.0, gt=0, le=4)
     """timm models: images are resized by this first."""
     half_precision: bool = False
-    """Compute features in bfloat16; not for ``embedded``."""
+    """Compute features in bfloat16; not for ``descriptors``."""
 
 
 class CropConfig(Config):

@@ -1,6 +1,6 @@
 """Learnt semantics on disk: one file with all weights and a card, so that labelling needs nothing else.
 
-The card of ``semantics.safetensors`` names the backbone (``dino``, ``embedded`` or a timm model); sizes are read off
+The card of ``semantics.safetensors`` names the backbone (``dino``, ``descriptors`` or a timm model); sizes are read off
 the tensors. Official DepthG checkpoints are read by the same function.
 """
 

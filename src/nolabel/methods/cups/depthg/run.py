@@ -37,12 +37,12 @@ def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtr
     if settings.name == "depthg":
         raise ConfigError(
             "backbone.name=depthg: this is what training makes",
-            hint="name its features: dino, embedded or a timm model",
+            hint="name its features: dino, descriptors or a timm model",
         )
-    if settings.name != "embedded" and settings.weights is None:
+    if settings.name != "descriptors" and settings.weights is None:
         raise WeightsError(
             f"the backbone {settings.name!r} needs weights",
-            hint="give --backbone-weights FILE, or use --backbone embedded, which needs none",
+            hint="give --backbone-weights FILE, or use --backbone descriptors, which needs none",
         )
     wanted = SemanticConfig(
         features=settings.name,

@@ -40,7 +40,7 @@ __all__ = ["SemanticTraining"]
 
 AVERAGING = 0.99  # of the smoothed cluster loss and of the clusters' sizes
 # Shifts that are left to the data: the share of the pairs whose codes are pushed apart, in one crop (or with a
-# neighbour), and with any other crop. Chosen on streets of the procedural world with the embedded features.
+# neighbour), and with any other crop. Chosen on streets of the procedural world with the descriptors.
 CALIBRATION_CROPS = 64
 REPELLED_WITHIN, REPELLED_ACROSS = 0.5, 0.65
 USED_SHARE = 1e-3  # a cluster with a smaller share of the cells counts as dead
