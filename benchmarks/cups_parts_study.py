@@ -37,14 +37,13 @@ DINOV2 = "vit_small_patch14_dinov2"
 ROWS = (
     ("opencv", "descriptors"),
     ("opencv", "embedded"),
-    ("embedded", "descriptors"),
+    ("opencv", "dinov2"),
     ("embedded", "embedded"),
-    ("embedded", "dinov2"),
-    ("embedded", EXACT),
     ("raft_small", "embedded"),
-    ("raft_small", "dinov2"),
     (EXACT, "embedded"),
-    (EXACT, "dinov2"),
+    ("opencv", EXACT),
+    ("embedded", EXACT),
+    ("raft_small", EXACT),
     (EXACT, EXACT),
 )
 """Motion and features of every row: no grid, but what each part costs against its neighbours."""
@@ -122,7 +121,7 @@ class PartsStudy(Study):
 
 def labelling(motion: str, features: str) -> str:
     """Return the switch whose labels a row reads; with exact classes only the objects of a labelling count."""
-    return f"{motion}+{'descriptors' if features == EXACT else features}"
+    return f"{motion}+{'embedded' if features == EXACT else features}"
 
 
 def with_classes(found: Tensor, truth: Tensor) -> Tensor:
