@@ -49,7 +49,7 @@ RECIPE = "cups/tiny"
 HELD_OUT = 2_000_000
 SWITCHES: dict[str, tuple[str, ...]] = {
     "ours": (),
-    "descriptors": ("semantics.features=descriptors",),
+    "embedded": ("semantics.features=embedded",),
     "vanilla_se3": ("proposals.variant=vanilla",),
     "vanilla_semantics": ("semantics.depth_guided=false",),
     "not_aligned": ("align=false",),

@@ -223,11 +223,11 @@ def progress_table(folders: Sequence[Path], stage: str, names: Sequence[str]) ->
     ]
     number: Callable[[float], str] = "{:.3f}".format
     by_step: dict[int, list[dict[str, float]]] = {}
-    for entry in (entry for log in logs for entry in log if names[0] in entry):
+    for entry in (entry for log in logs for entry in log if f"validation/{names[0]}" in entry):
         by_step.setdefault(entry["step"], []).append(entry)
     lines = ["| step | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for step, entries in sorted(by_step.items()):
-        cells = [number(mean(entry[name] for entry in entries)) for name in names]
+        cells = [number(mean(entry[f"validation/{name}"] for entry in entries)) for name in names]
         lines.append(f"| {step} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -262,7 +262,9 @@ def main() -> None:
             table([one["views"] for one in scores], VIEW_COLUMNS),
             table([one["voxels"] for one in scores], VOXEL_COLUMNS),
             progress_table(folders, "geometry", ("abs_rel", "rmse", "cosine")),
-            progress_table(folders, "semantics", ("stego_cluster_miou", "direct_cluster_miou")),
+            progress_table(
+                folders, "semantics", ("code_clusters_miou", "direct_clusters_miou", "code_probe_miou")
+            ),
         )
     )
     write_json(arguments.out / "results.json", dict(zip(map(str, arguments.seeds), scores, strict=True)))
