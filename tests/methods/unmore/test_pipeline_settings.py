@@ -20,7 +20,7 @@ def test_published_recipe():
 
 def test_tiny_recipe_needs_no_weights():
     tiny = load_pipeline("unmore/tiny")
-    assert [entry.name for entry in tiny.votecut.features] == ["embedded"]
+    assert [entry.name for entry in tiny.votecut.features] == ["descriptors"]
     assert not tiny.discovery.reference_compat
 
 

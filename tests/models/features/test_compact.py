@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nolabel.errors import ConfigError
-from nolabel.models.features import CompactFeatures, PlacedFeatures, build_backbone
+from nolabel.models.features import CompactFeatures, DenseDescriptors, DescribedFeatures, build_backbone
 
 TINY = {"widths": [8, 8, 16], "depths": [1, 1, 1], "channels": 12}
 
@@ -45,11 +45,13 @@ def test_other_sizes_are_refused() -> None:
             build_backbone("compact", options)
 
 
-def test_rows_beside_features() -> None:
+def test_features_beside_descriptors() -> None:
     bare = build_backbone("compact", TINY).eval().requires_grad_(False)
-    found = PlacedFeatures(bare, 2.0)(torch.rand(1, 3, 64, 48))
-    assert found.shape == (1, 14, 8, 6)
-    torch.testing.assert_close(found.square().sum(1), torch.full((1, 8, 6), 5.0))
-    rows = found[0, -2:, :, 0].T
-    assert float((rows[0] - rows[-1]).norm()) == pytest.approx(4.0)  # top and bottom: as far as can be
-    assert torch.equal(found[0, -2:, :, 0], found[0, -2:, :, 5])
+    picture = torch.rand(1, 3, 64, 48)
+    found = DescribedFeatures(bare, 2.0)(picture)
+    assert found.shape == (1, 15 + 12, 16, 12)
+    torch.testing.assert_close(found[:, :15], DenseDescriptors()(picture))
+    assert float(found[:, 15:].norm(dim=1).max()) == pytest.approx(
+        2.0, rel=0.01
+    )  # unit vectors, interpolated
+    assert DescribedFeatures(bare, 2.0, place=0.0)(picture)[:, 8].abs().max() == 0
