@@ -1,6 +1,7 @@
 """Training of motion: what it leaves, interrupted and resumed bit by bit, what it refuses and says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from safetensors.torch import load_file
 from nolabel.engine.motion_estimators import open_estimator
 from nolabel.errors import ConfigError, DataError, WeightsError
 from nolabel.methods.pretraining import motion_training
-from nolabel.methods.pretraining.motion_data import open_footage
+from nolabel.methods.pretraining.motion_data import collate_motion, open_footage
 from nolabel.methods.pretraining.motion_files import save_motion, start_motion
+from nolabel.methods.pretraining.motion_guide import classical_flow
 from nolabel.methods.pretraining.motion_settings import MotionTrainingConfig
 from nolabel.methods.pretraining.motion_training import motion_outlook, train_motion
 from nolabel.models.motion.raft import small_network
@@ -24,8 +26,8 @@ SETTINGS = {
     "loss": {"census": 3, "smoothness_stride": 4},
     "stages": [
         {"share": 1, "crop": [128, 128], "updates": 1, "pictures": 2, "photometric": 0.0},
-        {"share": 1, "crop": [128, 128], "updates": 2, "pictures": 1, "occlusions": False},
-        {"share": 2, "crop": [128, 128], "updates": 2, "self_supervision": 0.1},
+        {"share": 1, "crop": [128, 128], "updates": 2, "photometric": 0.0, "guide": 1.0, "occlusions": False},
+        {"share": 2, "crop": [128, 128], "updates": 2, "pictures": 1, "self_supervision": 0.1},
     ],
     "look": {"samples": 1, "pictures": 1},
 }
@@ -71,8 +73,8 @@ def test_training_leaves_a_network_that_opens(trained, footage_folder) -> None:
     lines = [json.loads(line) for line in (trained.model.parent / "log.jsonl").read_text().splitlines()]
     named = [{key for key in line if key.startswith("train/")} for line in lines if "train/loss" in line]
     assert "train/synthesis" in named[0] and "train/photometric" not in named[0]
-    assert "train/photometric" in named[1] and "train/occluded" not in named[1]
-    assert {"train/self_supervision", "train/occluded", "train/upright"} <= named[2]
+    assert "train/guide" in named[1] and not {"train/photometric", "train/occluded"} & named[1]
+    assert {"train/photometric", "train/self_supervision", "train/occluded", "train/upright"} <= named[2]
 
 
 @pytest.mark.parametrize("done", [1, 3])
@@ -92,6 +94,20 @@ def test_training_goes_on_exactly(trained, footage_folder, tmp_path, monkeypatch
     assert all(torch.equal(one[name], other[name]) for name in one) and resumed.metrics == trained.metrics
     start = start_motion("raft_small", None).state_dict()
     assert any(not torch.equal(one[name], start[name]) for name in one)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_classical_matching_knows_every_pair(footage_folder, mirrored) -> None:
+    batch = collate_motion([open_footage([footage_folder], region=(136, 168))[0]])
+    if mirrored:
+        batch = replace(batch, images=batch.images.flip(-1), sideways=-batch.sideways)
+    flow = classical_flow(batch)[:, :, 32:-32, 48:-48]
+    over_time, between_views = (3.0, -3.0) * 2, (-2.0, 2.0) * 2
+    way = -1 if mirrored else 1
+    assert torch.allclose(
+        flow[:, 0].flatten(1).median(1).values, way * torch.tensor(over_time + between_views), atol=0.1
+    )
+    assert flow[:, 1].abs().median() < 0.1
 
 
 def test_other_settings_are_refused(trained, footage_folder) -> None:
@@ -119,7 +135,7 @@ def test_halves_compute_in_float32(tmp_path) -> None:
 
 def test_embedded_says_what_is_missing(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(packaged, "_FOLDER", tmp_path)
-    with pytest.raises(WeightsError, match="no embedded motion network"):
+    with pytest.raises(WeightsError, match="no weights for motion"):
         open_estimator("embedded")
     save_motion(small_network(), tmp_path / "motion.safetensors", "raft_small", 3, half=True)
     assert open_estimator("embedded").updates == 3

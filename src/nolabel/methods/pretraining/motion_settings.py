@@ -118,13 +118,20 @@ class MotionStageConfig(Config):
     synthesis: float = Field(1.0, ge=0)
     """Weight of the error of their flow, per pixel."""
     photometric: float = Field(1.0, ge=0)
-    """Weight of the census of real pairs; 0 leaves real pairs out."""
+    """Weight of the census of real pairs; real pairs are left out where this and ``guide`` are 0."""
     smoothness: float = Field(4.0, ge=0)
     """Weight of smoothness."""
     occlusions: bool = True
     """Leave pixels without a partner out of the photometric loss; early, flow is too wrong to know them."""
+    guide: float = Field(0.0, ge=0)
+    """Weight of the distance to what OpenCV's classical matching (DIS, SGBM) sees in the whole region, per pixel."""
     self_supervision: float = Field(0.0, ge=0)
     """Weight of the distance to what the same network sees in the whole region, per pixel."""
+
+    @property
+    def real(self) -> bool:
+        """Whether real pairs are looked at."""
+        return bool(self.photometric or self.guide)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -132,10 +139,12 @@ class MotionStageConfig(Config):
             raise ValueError("crop: sides must be multiples of 8, and at least 128")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError("scale: the smallest comes first, both above 0")
-        if not self.pictures and not self.photometric:
-            raise ValueError("a stage needs pictures (set in motion) or a photometric weight above 0")
-        if self.self_supervision and not self.photometric:
-            raise ValueError("self_supervision needs real pairs: a photometric weight above 0")
+        if not self.pictures and not self.real:
+            raise ValueError(
+                "a stage needs pictures (set in motion), or a weight photometric or guide above 0"
+            )
+        if self.self_supervision and not self.real:
+            raise ValueError("self_supervision needs real pairs: a weight photometric or guide above 0")
         return self
 
 

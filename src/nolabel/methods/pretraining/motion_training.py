@@ -28,6 +28,7 @@ from nolabel.engine.schedules import polynomial_decay
 from nolabel.engine.segmentor_file import MODEL_FILE, model_path
 from nolabel.methods.pretraining.motion_data import Footage, MotionBatch, MotionSample, collate_motion
 from nolabel.methods.pretraining.motion_files import save_motion, start_motion
+from nolabel.methods.pretraining.motion_guide import classical_flow
 from nolabel.methods.pretraining.motion_looks import look_at_motion
 from nolabel.methods.pretraining.motion_losses import (
     PairViews,
@@ -136,7 +137,7 @@ class MotionTraining(TrainingTask):
             batch = mirror_scenes(batch, draws)
         batch = replace(batch, images=scale_images(batch.images, stage, draws))
         moved = self._set_in_motion(batch, stage, draws) if stage.pictures else None
-        real = pair_views(batch, stage.crop, draws) if stage.photometric else None
+        real = pair_views(batch, stage.crop, draws) if stage.real else None
         images, first, second = self._inputs(batch, moved, real, draws)
         flows: list[Tensor] = self.modules["network"](images, first, second, stage.updates)
         known = 0 if moved is None else len(moved.flow)
@@ -151,7 +152,7 @@ class MotionTraining(TrainingTask):
                 losses["synthesis_epe"] = (flows[-1][:known] - moved.flow).norm(dim=1).mean()
         if real is not None:
             losses |= self._real_losses(batch, real[1], [flow[known:] for flow in flows], stage)
-        terms = ("synthesis", "photometric", "smoothness", "upright", "self_supervision")
+        terms = ("synthesis", "photometric", "smoothness", "upright", "guide", "self_supervision")
         return {"loss": torch.stack([losses[name] for name in terms if name in losses]).sum(), **losses}
 
     def _set_in_motion(
@@ -210,7 +211,6 @@ class MotionTraining(TrainingTask):
             return photometric_loss(small, halved, small_visible, config)
 
         losses = {
-            "photometric": stage.photometric * sequence_loss(flows, photometric, config.gamma),
             "smoothness": stage.smoothness
             * sequence_loss(
                 flows, lambda flow, last: smoothness_loss(views.crops, flow, config), config.gamma
@@ -218,24 +218,37 @@ class MotionTraining(TrainingTask):
             "upright": config.upright
             * sequence_loss(flows, lambda flow, last: upright_loss(flow, views.sideways), config.gamma),
         }
+        if stage.photometric:
+            losses["photometric"] = stage.photometric * sequence_loss(flows, photometric, config.gamma)
         if visible is not None:
             losses["occluded"] = 1 - visible.float().mean()
+        if stage.guide:
+            losses["guide"] = stage.guide * self._distance(flows, classical_flow(batch), batch, views)
         if stage.self_supervision:
-            taught, trusted = self._teach(batch, views, stage)
-            losses["self_supervision"] = stage.self_supervision * sequence_loss(
-                flows, lambda flow, last: teacher_loss(flow, taught, trusted), config.gamma
-            )
+            seen = self._whole_view(batch, stage)
+            losses["self_supervision"] = stage.self_supervision * self._distance(flows, seen, batch, views)
         return losses
 
     @torch.no_grad()
-    def _teach(self, batch: MotionBatch, views: PairViews, stage: MotionStageConfig) -> tuple[Tensor, Tensor]:
-        """What the network sees in whole images, without changed colours: flow (P, 2, h, w), and where it is trusted."""
+    def _whole_view(self, batch: MotionBatch, stage: MotionStageConfig) -> Tensor:
+        """What the network sees in whole images, without changed colours: flow (P, 2, H, W)."""
         with self.fabric.autocast():
-            flow = self.learner(batch.images, batch.first, batch.second, stage.updates)[-1].float()
+            seen = self.learner(batch.images, batch.first, batch.second, stage.updates)[-1]
+        return seen.float()
+
+    def _distance(
+        self, flows: Sequence[Tensor], taught: Tensor, batch: MotionBatch, views: PairViews
+    ) -> Tensor:
+        """Sum the distances of flows (P, 2, h, w) of crops to one of whole images (P, 2, H, W) where it is trusted."""
         whole = replace(views, crops=batch.images[batch.first], corner=torch.zeros_like(views.corner))
-        trusted = partnered(whole, flow, "consistency")
-        both = cut(torch.cat([flow, trusted.to(flow)], dim=1), views.corner, stage.crop)
-        return both[:, :2], both[:, 2:] > 0.5
+        trusted = partnered(whole, taught, "consistency")
+        height, width = views.crops.shape[-2:]
+        both = cut(torch.cat([taught, trusted.to(taught)], dim=1), views.corner, (height, width))
+        return sequence_loss(
+            flows,
+            lambda flow, last: teacher_loss(flow, both[:, :2], both[:, 2:] > 0.5),
+            self.config.loss.gamma,
+        )
 
     def after_step(self, step: int) -> None:
         """Count."""
