@@ -10,26 +10,20 @@ the rows that say so. Every part is resumable. Percent, mean and standard deviat
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from cups_study import HELD_OUT, RECIPE, TUNED_FOR_OPENCV, Study, table
+from cups_study import HELD_OUT, Study, default_proposals, save_tables, study_parser
 from torch import Tensor
 
-from nolabel.config import load_config
-from nolabel.data import CityscapesStereoVideo
-from nolabel.labels import CITYSCAPES_19
+from nolabel.labels import CITYSCAPES_19, VOID
 from nolabel.methods.cups.demo import cluster_quality, score
+from nolabel.methods.cups.fusion import align_semantic_to_instances
 from nolabel.methods.cups.prediction_folder import label_clusters
-from nolabel.methods.cups.pseudo_label_config import PseudoLabelConfig
-from nolabel.methods.cups.pseudo_labels import generate_pseudo_labels
-from nolabel.methods.cups.sf2se3.config import ObjectProposalConfig
 from nolabel.methods.cups.validate import target_of
 from nolabel.metrics import PanopticQuality, PanopticScores
-from nolabel.structures.files import write_bytes, write_json
 from nolabel.world import Rig, WorldSettings, write_world
 
 EXACT = "exact"
@@ -74,36 +68,24 @@ class PartsStudy(Study):
             )
             write_world(self.world, settings, workers=2, progress=True)
 
-    def label(self, switch: str) -> None:
-        """Label both splits with the clusters of the first; rows of the same motion compute it once."""
+    def settings(self, switch: str, split: str) -> list[str]:
+        """Return what a labelling changes against the recipe; rows of the same motion compute it once."""
         motion, features = switch.split("+")
-        labels = self.folder(switch, "labels")
-        for split in ("train", "val"):
-            chosen = [
-                *self.settings(motion, features, split),
-                f"motion.cache={self.folder(motion, 'motion')}",
-            ]
-            if split == "val":
-                chosen.append(f"semantics.cluster_file={labels / 'train' / 'clusters.safetensors'}")
-            settings = load_config(PseudoLabelConfig, RECIPE, chosen, section="pseudo_labels")
-            video = CityscapesStereoVideo(self.world, split, scale=1.0, crop=None)
-            generate_pseudo_labels(video, labels / split, settings, executor="processes", workers=2)
-
-    def settings(self, motion: str, features: str, split: str) -> list[str]:
-        """Return what a labelling changes against the recipe; all but OpenCV take the default proposal settings."""
-        chosen = [f"motion.name={'files' if motion == EXACT else motion}"]
+        chosen = [
+            f"motion.name={'files' if motion == EXACT else motion}",
+            f"motion.cache={self.folder(motion, 'motion')}",
+        ]
         if motion == EXACT:
             chosen.append(f"motion.folder={self.world / 'motion' / split}")
         elif motion in self.files:
             chosen.append(f"motion.weights={self.files[motion]}")
         if motion != "opencv":
-            defaults = ObjectProposalConfig.model_fields
-            chosen += [f"proposals.{name}={defaults[name].default}" for name in TUNED_FOR_OPENCV]
+            chosen += default_proposals()
         if features in self.files:
             chosen += [f"semantics.features={DINOV2}", f"semantics.weights={self.files[features]}"]
         else:
             chosen.append(f"semantics.features={features}")
-        return chosen
+        return chosen if split == "train" else [*chosen, self.clusters(switch)]
 
     def row(self, motion: str, features: str) -> PanopticScores:
         """Score the labels of a row on the held-out scenes."""
@@ -125,30 +107,15 @@ def labelling(motion: str, features: str) -> str:
 
 
 def with_classes(found: Tensor, truth: Tensor) -> Tensor:
-    """Return found objects with true classes: each object as most of its pixels, everything else as it is.
-
-    Args:
-        found: (H, W, 2) clusters and objects (0: none).
-        truth: (H, W, 2) classes (255: unlabelled) and objects, of which the classes are read.
-    """
-    objects, classes = found[..., 1].long().flatten(), truth[..., 0].long().flatten()
-    number = int(objects.max()) + 1
-    known = classes < CITYSCAPES_19.num_classes
-    pairs = objects[known] * CITYSCAPES_19.num_classes + classes[known]
-    counts = torch.bincount(pairs, minlength=number * CITYSCAPES_19.num_classes)
-    most = counts.view(number, -1).argmax(1)
-    aligned = torch.where(objects > 0, most[objects], classes)
-    return torch.stack([aligned, objects], dim=-1).view_as(found)
+    """Return found objects (H, W, 2) with the true classes of (H, W, 2): each object with that of most of its pixels."""
+    objects = found[..., 1].long()
+    classes = align_semantic_to_instances(truth[..., 0].long(), objects, VOID + 1)
+    return torch.stack([classes, objects], dim=-1)
 
 
 def main() -> None:
     """Label and score every row that can be: rows whose weights are not given are left out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--scenes", type=int, nargs=2, default=[48, 24], help="training and held-out")
+    parser = study_parser(__doc__)
     parser.add_argument("--raft", type=Path, help="weights of raft_small, trained with labels")
     parser.add_argument("--dinov2", type=Path, help="weights of DINOv2 ViT-S/14")
     arguments = parser.parse_args()
@@ -158,16 +125,13 @@ def main() -> None:
     given = {name: file for name, file in files.items() if file is not None}
     scores: dict[str, list[dict[str, float]]] = {}
     for seed in arguments.seeds:
-        study = PartsStudy(arguments.out, seed, tuple(arguments.scenes), {}, files=given)
+        study = PartsStudy(arguments.out, seed, tuple(arguments.scenes), files=given)
         study.prepare()
         for row in rows:
             study.label(labelling(*row))
             values = study.row(*row).values()
             scores.setdefault(f"motion: {row[0]}, features: {row[1]}", []).append(values)
-    write_json(arguments.out / "results.json", scores)
-    text = table(scores)
-    write_bytes(arguments.out / "table.md", text.encode())
-    print(text)
+    save_tables(scores, arguments.out)
 
 
 if __name__ == "__main__":

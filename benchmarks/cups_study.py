@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -55,6 +55,8 @@ SWITCHES: dict[str, tuple[str, ...]] = {
     "not_aligned": ("align=false",),
 }
 """What each set of labels changes against the recipe."""
+OWN_CLUSTERS = ("ours", "embedded")
+"""Switches that cluster their features; the others take the clusters of the first."""
 TUNED_FOR_OPENCV = (
     "min_agreement",
     "grid_scale",
@@ -66,12 +68,16 @@ TUNED_FOR_OPENCV = (
 """Proposal settings that the recipe changes because of block matching's smeared edges."""
 
 
+def default_proposals() -> tuple[str, ...]:
+    """Return the settings that undo what the recipe changes for OpenCV."""
+    fields = ObjectProposalConfig.model_fields
+    return tuple(f"proposals.{name}={fields[name].default}" for name in TUNED_FOR_OPENCV)
+
+
 def raft_switches(weights: Path) -> dict[str, tuple[str, ...]]:
     """Return the switches with a motion network: with the recipe's proposal settings, and with the defaults."""
     network = ("motion.name=raft_small", f"motion.weights={weights}")
-    fields = ObjectProposalConfig.model_fields
-    defaults = tuple(f"proposals.{name}={fields[name].default}" for name in TUNED_FOR_OPENCV)
-    return {"raft_small": network, "raft_small_defaults": (*network, *defaults)}
+    return {"raft_small": network, "raft_small_defaults": (*network, *default_proposals())}
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Study:
     root: Path
     seed: int
     scenes: tuple[int, int]
-    switches: dict[str, tuple[str, ...]]
+    switches: dict[str, tuple[str, ...]] = field(default_factory=dict)
     steps: tuple[int, int] | None = None
 
     @property
@@ -99,16 +105,23 @@ class Study:
         render(self.world, config, workers=2)
 
     def label(self, switch: str) -> None:
-        """Label both splits; all switches share the clusters of the first."""
-        settings = load_config(PseudoLabelConfig, RECIPE, self.switches[switch], section="pseudo_labels")
-        clusters = self.folder("ours", "labels") / "train" / "clusters.safetensors"
+        """Label both splits."""
         for split in ("train", "val"):
-            if switch != "ours" or split == "val":
-                settings = settings.replaced(semantics=settings.semantics.replaced(cluster_file=clusters))
+            chosen = self.settings(switch, split)
+            settings = load_config(PseudoLabelConfig, RECIPE, chosen, section="pseudo_labels")
             video = CityscapesStereoVideo(self.world, split, scale=1.0, crop=None)
-            generate_pseudo_labels(
-                video, self.folder(switch, "labels") / split, settings, executor="processes", workers=2
-            )
+            out = self.folder(switch, "labels") / split
+            generate_pseudo_labels(video, out, settings, executor="processes", workers=2)
+
+    def settings(self, switch: str, split: str) -> list[str]:
+        """Return what the labelling of a split changes against the recipe."""
+        own = switch in OWN_CLUSTERS
+        shared = [] if own and split == "train" else [self.clusters(switch if own else "ours")]
+        return [*self.switches[switch], *shared]
+
+    def clusters(self, switch: str) -> str:
+        """Return the setting that takes the clusters of a switch's training split."""
+        return f"semantics.cluster_file={self.folder(switch, 'labels') / 'train' / 'clusters.safetensors'}"
 
     def split(self, switch: str) -> ThingStuffSplit:
         """Return which clusters are things, by the statistics of the training labels."""
@@ -198,14 +211,28 @@ def table(scores: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run all parts that are not done yet, then print the tables."""
+def save_tables(scores: dict[str, list[dict[str, float]]], out: Path) -> None:
+    """Write the scores as JSON and as a table, and print that."""
+    text = table(scores)
+    results = write_json(out / "results.json", scores)
+    write_bytes(out / "table.md", text.encode())
+    print(f"{text}\nresults: {results}")
+
+
+def study_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what all studies of the world are asked."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--scenes", type=int, nargs=2, default=[48, 24], help="training and held-out")
+    return parser
+
+
+def main() -> None:
+    """Run all parts that are not done yet, then print the tables."""
+    parser = study_parser(__doc__)
     parser.add_argument("--raft", type=Path, help="weights of raft_small: label with it too")
     parser.add_argument("--networks", nargs="*", default=["ours"], metavar="SWITCH")
     parser.add_argument("--steps", type=int, nargs=2, help="of stages 2 and 3; the recipe's by default")
@@ -237,11 +264,7 @@ def main() -> None:
                 scores.setdefault(f"{switch}: {name}", []).append(values.values())
             if study is studies[0] and switch == "ours":
                 print(f"picture: {study.draw(found, frames=4)}")
-    write_json(arguments.out / "results.json", scores)
-    text = table(scores)
-    write_bytes(arguments.out / "table.md", text.encode())
-    print(text)
-    print(f"results: {arguments.out / 'results.json'}")
+    save_tables(scores, arguments.out)
 
 
 if __name__ == "__main__":

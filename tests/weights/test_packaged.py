@@ -17,7 +17,7 @@ LARGEST = {"cups": 8e6, "features": 12e6, "motion": 3e6}  # bytes
 @pytest.mark.parametrize("name", LARGEST)
 def test_it_is_small_and_says_where_it_comes_from(name: str) -> None:
     path = embedded_file(name)
-    assert path is not None and path.stat().st_size <= LARGEST[name]
+    assert path.stat().st_size <= LARGEST[name]
     card = load_checkpoint(path).metadata
     assert card["licence"] == "Apache-2.0" and "no foreign weights" in card["trained_on"]
     assert card["recipe"]
@@ -26,11 +26,10 @@ def test_it_is_small_and_says_where_it_comes_from(name: str) -> None:
 @pytest.mark.parametrize("name", ["features", "motion"])
 def test_the_card_lies_beside_it(name: str) -> None:
     path = embedded_file(name)
-    assert path is not None
     assert json.loads(path.with_suffix(".json").read_text()) == load_checkpoint(path).metadata
 
 
-def test_features_tell_things_apart_and_stay_themselves() -> None:
+def test_features_tell_a_texture_from_a_plain() -> None:
     features = open_features("embedded")
     assert isinstance(features, DescribedFeatures)
     picture = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -39,7 +38,7 @@ def test_features_tell_things_apart_and_stay_themselves() -> None:
     assert found.shape[-2:] == (16, 24) and found.isfinite().all()
     network = open_features("embedded", bare=True)(picture)[0]
     left, right = network[:, :, :4].flatten(1).mean(1), network[:, :, -4:].flatten(1).mean(1)
-    assert torch.cosine_similarity(left, right, dim=0) < 0.9
+    assert torch.cosine_similarity(left, right, dim=0) < 0.4  # random weights: 0.74 to 0.84
 
 
 def test_motion_follows_a_shift() -> None:

@@ -19,7 +19,7 @@ from nolabel.engine.predict_files import PredictionSummary
 from nolabel.engine.predicting import PredictionOptions
 from nolabel.engine.segmentation_scoring import SegmentationResult
 from nolabel.engine.tracking import InstanceTracker
-from nolabel.errors import ConfigError, WeightsError
+from nolabel.errors import ConfigError
 from nolabel.labels import LabelSpace
 from nolabel.methods.cups import model_file as panoptic
 from nolabel.methods.quadmix import video_model
@@ -142,7 +142,7 @@ def load(
     """
     if system not in SYSTEMS:
         raise ConfigError(f"there is no system {system!r}.", hint=f"available: {', '.join(SYSTEMS)}")
-    path = embedded_weights(system) if weights is None else _located(weights)
+    path = embedded_file(system) if weights is None else _located(weights)
     chosen = pick_device(device)
     if system == "quadmix":
         return _quadmix(path, chosen, **settings)
@@ -267,16 +267,6 @@ def _scenedino(
     """Load a network for scenes."""
     found = load_config(SceneSettings, None, **settings)
     return ScenePipeline(load_predictor(path, found, image_size=image_size, device=device))
-
-
-def embedded_weights(system: str) -> Path:
-    """Return the file of the weights that the package carries for a system."""
-    path = embedded_file(system)
-    if path is None:
-        raise WeightsError(
-            f"no weights for {system} are embedded in this installation.", hint="give weights=..."
-        )
-    return path
 
 
 def _located(weights: str | Path) -> Path:

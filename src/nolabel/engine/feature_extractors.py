@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nolabel.engine.seeding import preserved_random_state, seed_everything
-from nolabel.engine.segmentor_file import MODEL_FILE
+from nolabel.engine.segmentor_file import MODEL_FILE, model_path
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.models.features import (
     DenseDescriptors,
@@ -28,7 +28,7 @@ from nolabel.weights.layouts import dino
 from nolabel.weights.packaged import embedded_file
 from nolabel.weights.strict import strict_state
 
-__all__ = ["PACKAGED", "load_features", "open_features", "save_features"]
+__all__ = ["PACKAGED", "features_file", "load_features", "open_features", "save_features"]
 
 CARD_KIND = "features"
 PACKAGED = ("embedded", "descriptors")
@@ -64,7 +64,7 @@ def open_features(
         WeightsError: weights are missing or do not fit.
     """
     if name == "embedded" and weights is None:
-        name = str(embedded_file("features") or _absent())
+        name = str(embedded_file("features"))
     if name == "descriptors":
         if random_seed is not None:
             raise ConfigError("descriptors have no weights to be random", hint="leave --random out")
@@ -82,6 +82,19 @@ def open_features(
         return _finished(_random(name, {"scale": scale} if scale != 1 else {}, random_seed), device)
     state = None if weights is None else dino.to_network(load_checkpoint(find_weights(weights)).state_dict)
     return build_features(name, state, device, scale)
+
+
+def features_file(name: str, weights: str | Path | None) -> Path | None:
+    """Return the file that the features of a name and weights are read from (:func:`open_features`); None: from none.
+
+    Raises:
+        WeightsError: there is no such file.
+    """
+    if name == "embedded" and weights is None:
+        return embedded_file("features")
+    if weights is None:
+        return None
+    return model_path(weights) if name == "learnt" else find_weights(weights)
 
 
 def save_features(
@@ -162,13 +175,6 @@ def load_features(
     if not bare and card.get("described", 0.0) > 0:
         network = DescribedFeatures(network, card["described"], float(place))
     return _finished(network, device)
-
-
-def _absent() -> Path:
-    raise WeightsError(
-        "this installation of nolabel lacks its feature network",
-        hint="install it anew, or use descriptors, which need no weights",
-    )
 
 
 def _random(architecture: str, options: Mapping[str, Any], seed: int) -> FeatureExtractor:

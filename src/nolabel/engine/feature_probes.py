@@ -201,17 +201,17 @@ def compare_features(
     for name in names:
         own = name in PACKAGED or Path(name).exists()
         file = None if own else next(files, None)
-        rows = {name: open_features(name, device, file, scale=scale)}
-        if bare and isinstance(rows[name], DescribedFeatures):
-            rows[f"{name}, alone"] = open_features(name, device, bare=True)
-        if random and any(True for _ in rows[name].parameters()):
-            for row in list(rows):
-                plain = open_features(
-                    name, device, scale=scale, random_seed=settings.seed, bare=row.endswith("alone")
-                )
-                rows[f"{row}, random"] = plain
-        for row, extractor in rows.items():
-            found[row] = probe_features(extractor, references, queries, settings, device)
+        trained = open_features(name, device, file, scale=scale)
+        rows = {name: False}
+        if bare and isinstance(trained, DescribedFeatures):
+            rows[f"{name}, alone"] = True
+        seeds: dict[str, int | None] = {"": None}
+        if random and any(True for _ in trained.parameters()):
+            seeds[", random"] = settings.seed
+        for ending, seed in seeds.items():
+            for row, alone in rows.items():
+                extractor = open_features(name, device, file, scale=scale, random_seed=seed, bare=alone)
+                found[row + ending] = probe_features(extractor, references, queries, settings, device)
     left = next(files, None)
     if left is not None:
         raise WeightsError(

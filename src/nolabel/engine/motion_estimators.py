@@ -55,13 +55,7 @@ def open_estimator(
     if name == "embedded":
         if weights is not None:
             raise ConfigError("the embedded motion network brings its weights", hint="leave the weights out")
-        file = embedded_file("motion")
-        if file is None:
-            raise WeightsError(
-                "this version of nolabel has no embedded motion network yet",
-                hint="use opencv, which needs no weights, or train one: nolabel pretrain motion",
-            )
-        name, weights = "learnt", file
+        name, weights = "learnt", embedded_file("motion")
     if name == "learnt":
         if weights is None:
             raise ConfigError(

@@ -13,12 +13,12 @@ from make_official_files import small_state, write_all
 from typer.testing import CliRunner
 
 import nolabel
-from nolabel.api import embedded_weights
 from nolabel.cli import app
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.labels import CITYSCAPES_19, LabelClass, LabelSpace
 from nolabel.methods.cups.alignment import alignment_file, store_alignment
 from nolabel.weights import load_checkpoint, save_safetensors
+from nolabel.weights.packaged import embedded_file
 
 from .validation_data import cityscapes, picture
 
@@ -76,7 +76,7 @@ def test_an_official_checkpoint_gets_a_file_beside_it(tmp_path: Path) -> None:
 
 def test_our_files_keep_everything_else_on_their_card(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    checkpoint = load_checkpoint(embedded_weights("cups"))
+    checkpoint = load_checkpoint(embedded_file("cups"))
     save_safetensors(path, checkpoint.state_dict, {**checkpoint.metadata, "steps": 12})
     cityscapes(tmp_path / "data", 1, [(64, 96)])
     align(path, tmp_path / "data", "cityscapes_27")
@@ -89,11 +89,11 @@ def test_our_files_keep_everything_else_on_their_card(tmp_path: Path) -> None:
 
 def test_matchings_that_cannot_be_read_back_are_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="part of the installation"):
-        store_alignment(embedded_weights("cups"), [0] * 27, CITYSCAPES_19, "x")
+        store_alignment(embedded_file("cups"), [0] * 27, CITYSCAPES_19, "x")
     arguments = ["cups", "validate", "embedded", "--data", str(tmp_path), "--align"]
     refused = CliRunner().invoke(app, arguments)  # before it looks at the data
     assert isinstance(refused.exception, ConfigError) and "part of the installation" in str(refused.exception)
     own = LabelSpace("own", (LabelClass("thing", (1, 2, 3), True),))
-    shutil.copy(embedded_weights("cups"), tmp_path / "model.safetensors")
+    shutil.copy(embedded_file("cups"), tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="only registered label spaces"):
         store_alignment(tmp_path / "model.safetensors", [0] * 27, own, "x")

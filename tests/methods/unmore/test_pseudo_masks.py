@@ -10,8 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from nolabel.engine.feature_extractors import save_features
 from nolabel.errors import ConfigError, DataError, WeightsError
-from nolabel.methods.unmore.grid_features import GridFeatures, load_grid_features, square_image
+from nolabel.methods.unmore.grid_features import (
+    GridFeatures,
+    load_grid_features,
+    square_image,
+    weights_hashes,
+)
 from nolabel.methods.unmore.label_files import read_label_file
 from nolabel.methods.unmore.maskcut import mask_cuts, refine_cuts
 from nolabel.methods.unmore.pseudo_masks import make_pseudo_masks
@@ -23,7 +29,8 @@ from nolabel.methods.unmore.votecut_settings import (
     PseudoMaskConfig,
     named_features,
 )
-from nolabel.models.features import DenseDescriptors, SquareVit
+from nolabel.models.features import DenseDescriptors, SquareVit, build_backbone
+from nolabel.weights import file_hash
 
 FAST = PseudoMaskConfig().replaced(crf={"iterations": 2})
 
@@ -142,6 +149,18 @@ def test_weights_of_another_network_are_refused(tmp_path):
             load_grid_features(FeatureSettings(name=name, weights=weights), 64)
     with pytest.raises(WeightsError, match="need weights"):
         load_grid_features(FeatureSettings(name="dino_s16"), 64)
+
+
+def test_features_of_a_run_folder(tmp_path):
+    options = {"widths": [8, 8, 16], "depths": [1, 1, 1], "channels": 12}
+    save_features(build_backbone("compact", options), tmp_path / "model.safetensors", "compact", options)
+    chosen = FeatureSettings(name="learnt", weights=tmp_path, side=64)
+    image = torch.randint(0, 255, (3, 30, 50), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    assert load_grid_features(chosen, 480).of(image).shape == (12, 8, 8)
+    assert weights_hashes((chosen, FeatureSettings(name="descriptors"))) == (
+        file_hash(tmp_path / "model.safetensors"),
+        "",
+    )
 
 
 def test_names_and_weights_come_in_pairs(tmp_path):

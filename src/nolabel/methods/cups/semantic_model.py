@@ -15,9 +15,8 @@ from torch import Tensor
 
 from nolabel.data.footage import image_fault
 from nolabel.data.stereo import StereoVideoDataset
-from nolabel.engine.feature_extractors import PACKAGED, open_features
+from nolabel.engine.feature_extractors import PACKAGED, features_file, open_features
 from nolabel.engine.seeding import generator_of
-from nolabel.engine.segmentor_file import model_path
 from nolabel.errors import ConfigError, DataError, WeightsError
 from nolabel.methods.cups.depthg.model_file import find_semantics, load_semantics
 from nolabel.methods.cups.motion_source import motion_hash, open_motion
@@ -35,7 +34,6 @@ from nolabel.models.features import (
 from nolabel.models.features.stereo_geometry import consistent_disparity
 from nolabel.structures import StereoCalibration
 from nolabel.weights import file_hash, find_weights, load_checkpoint, save_safetensors
-from nolabel.weights.packaged import embedded_file
 
 CLUSTER_FILE = "clusters.safetensors"
 DESCRIPTOR_LIFT = 3.0  # hand-made descriptors carry meaning in their length, learned features in direction
@@ -92,11 +90,10 @@ def load_model(config: SemanticConfig, cluster_file: Path, device: torch.device 
 
 def weights_hash(path: Path | None, features: str = "") -> str:
     """SHA-256 of a weights file (of a run folder: its network), or of the network that the package carries; else empty."""
-    if features == "embedded" and path is None:
-        path = embedded_file("features")
-    if path is None:
-        return ""
-    return file_hash(model_path(path) if features == "learnt" else find_semantics(path))
+    if path is not None and features != "learnt":
+        return file_hash(find_semantics(path))
+    file = features_file(features, path)
+    return "" if file is None else file_hash(file)
 
 
 def ensure_clusters(

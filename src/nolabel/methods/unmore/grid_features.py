@@ -9,20 +9,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nolabel.engine.feature_extractors import PACKAGED, open_features
+from nolabel.engine.feature_extractors import PACKAGED, features_file, open_features
 from nolabel.errors import WeightsError
 from nolabel.methods.unmore.votecut_settings import FeatureSettings
 from nolabel.models.features import FeatureExtractor, SquareVit, build_features
 from nolabel.weights import file_hash, find_weights, load_checkpoint
 from nolabel.weights.layouts import dino
-from nolabel.weights.packaged import embedded_file
 
 __all__ = ["VOTECUT_NETWORKS", "GridFeatures", "load_grid_features", "square_image", "weights_hashes"]
 
 VOTECUT_NETWORKS = ("dino_s16", "dinov2_b14", "dinov2_s14", "dino_b16", "dino_s8", "dino_b8")
 """The published list, in its order."""
 PACKAGED_SIDE = 240
-"""Pixels of the square that the package's own features see: 60 x 60 cells."""
+"""Pixels of the square that descriptors and networks of ``nolabel pretrain features`` see: 60 x 60 cells."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,9 @@ def load_grid_features(
     Raises:
         WeightsError: weights are missing, or of another network.
     """
-    if settings.name in PACKAGED:
-        return GridFeatures(
-            open_features(settings.name, device, place=False), settings.side or PACKAGED_SIDE, centred=True
-        )
+    if settings.name in PACKAGED or settings.name == "learnt":
+        own = open_features(settings.name, device, settings.weights, place=False)
+        return GridFeatures(own, settings.side or PACKAGED_SIDE, centred=True)
     if settings.weights is None:
         raise WeightsError(
             f"the features {settings.name!r} need weights",
@@ -90,10 +88,7 @@ def load_grid_features(
 
 def weights_hashes(features: tuple[FeatureSettings, ...]) -> tuple[str, ...]:
     """SHA-256 of each network's weights file; empty where there is none."""
-    own = {"embedded": embedded_file("features")}
-    files = (
-        own.get(entry.name) if entry.weights is None else find_weights(entry.weights) for entry in features
-    )
+    files = (features_file(entry.name, entry.weights) for entry in features)
     return tuple("" if file is None else file_hash(file) for file in files)
 
 

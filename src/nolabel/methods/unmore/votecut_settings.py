@@ -27,11 +27,11 @@ class FeatureSettings(Config):
     """One network whose features are cut."""
 
     name: str = "embedded"
-    """``embedded`` (the network that the package carries), ``descriptors`` (no network at all), one of VoteCut's networks
-    (``dino_s16``, ``dino_b16``, ``dino_s8``, ``dino_b8``, ``dinov2_s14``, ``dinov2_b14``), or any timm model, for
-    instance ``vit_small_patch14_dinov2``."""
+    """``embedded`` (the network that the package carries), ``descriptors`` (no network at all), ``learnt`` (what ``nolabel
+    pretrain features`` left), one of VoteCut's networks (``dino_s16``, ``dino_b16``, ``dino_s8``, ``dino_b8``,
+    ``dinov2_s14``, ``dinov2_b14``), or any timm model, for instance ``vit_small_patch14_dinov2``."""
     weights: Path | None = None
-    """Checkpoint file, or its name in the registry."""
+    """Checkpoint file, run folder of ``learnt``, or a name in the registry."""
     side: int | None = Field(default=None, ge=28)
     """Side of the square for this network, pixels; the common one by default. One network at several sides votes as
     several networks do, where there is only one."""
