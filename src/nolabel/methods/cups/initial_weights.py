@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nolabel.engine.segmentor_file import MODEL_FILE
 from nolabel.errors import WeightsError
 from nolabel.methods.cups.checkpoint import load_backbone
 from nolabel.methods.cups.model_file import load_model
@@ -19,14 +20,16 @@ def load_initial_weights(network: PanopticCascadeMaskRCNN, weights: Path) -> Non
 
     Args:
         network: filled in place. A ResNet goes into the backbone and leaves everything else as it is.
-        weights: a ResNet in detectron2 format (``dino_RN50_pretrain_d2_format.pkl``), a CUPS checkpoint or run folder,
-            or the registered name of either (``dino_resnet50_d2``).
+        weights: a ResNet (``dino_RN50_pretrain_d2_format.pkl``, timm's or torchvision's names, or a run of ``nolabel
+            pretrain features`` with all of its stages), a CUPS checkpoint or run folder, or the registered name of one
+            (``dino_resnet50_d2``).
 
     Raises:
         WeightsError: no such weights, or they belong to another network.
     """
     path = weights if weights.is_dir() else find_weights(str(weights))
-    state = {} if path.is_dir() else load_checkpoint(path).state_dict
+    file = path / MODEL_FILE if path.is_dir() else path
+    state = load_checkpoint(file).state_dict if file.is_file() else {}
     if cups.is_backbone(state):
         load_backbone(network, state)
         return

@@ -57,8 +57,8 @@ class TrainConfig(PanopticTrainingConfig):
     network: Literal["resnet50", "tiny"] = "resnet50"
     """Size of the network: the published one, or about three million parameters for two CPU cores."""
     initial_weights: Path | None = None
-    """What to start from: backbone weights (DINO ResNet-50 in detectron2 layout) or a whole CUPS network; a file, a run
-    folder or a registered name."""
+    """What to start from: backbone weights (DINO's ResNet-50; a ResNet-50 of ``nolabel pretrain features`` with
+    ``network.options={max_stride: 32}``) or a whole CUPS network; a file, a run folder or a registered name."""
     drop_loss_threshold: float | None = 0.4
     """Detections that overlap no object by more than this IoU are not punished; null switches DropLoss off."""
     class_weighting: bool = False

@@ -154,8 +154,9 @@ def load_initial_weights(network: ClassAgnosticMaskRCNN, weights: str | Path) ->
 
     Args:
         network: filled in place. A ResNet goes into the backbone and leaves everything else as it is.
-        weights: a ResNet in detectron2 format (``dino_RN50_pretrain_d2_format.pkl``), a detector or its run folder, or the
-            registered name of either (``dino_resnet50_d2``).
+        weights: a ResNet (``dino_RN50_pretrain_d2_format.pkl``, timm's or torchvision's names, or a run of ``nolabel
+            pretrain features`` with all of its stages), a detector or its run folder, or the registered name of one
+            (``dino_resnet50_d2``).
 
     Raises:
         WeightsError: no such weights, or they belong to another network.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nolabel.errors import WeightsError
+from nolabel.weights.layouts import timm_resnet
 
 __all__ = [
     "BACKBONE_PREFIX",
@@ -34,17 +35,20 @@ BACKBONE_IGNORED = re.compile(r"^stem\.fc\.")
 
 
 def is_backbone(state: Mapping[str, Any]) -> bool:
-    """Tell whether these are the tensors of a ResNet in detectron2 format, and not of a whole network."""
-    return "stem.conv1.weight" in state
+    """Tell whether these are the tensors of a ResNet (detectron2's names, or timm's), and not of a whole network."""
+    return "stem.conv1.weight" in state or timm_resnet.is_resnet(state)
 
 
 def backbone_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the ResNet of a detectron2-format file (DINO's ``dino_RN50_pretrain_d2_format.pkl``) under our names."""
+    """Return a ResNet under our names: of a detectron2-format file (DINO's ``dino_RN50_pretrain_d2_format.pkl``), of timm or
+    torchvision (DINO's ``dino_resnet50_pretrain.pth``), or of ``nolabel pretrain features``."""
     tensors = named_tensors(state)
+    if timm_resnet.is_resnet(tensors):
+        tensors = timm_resnet.to_detectron(tensors)
     kept = {name: value for name, value in tensors.items() if not BACKBONE_IGNORED.match(name)}
     if not is_backbone(kept):
         raise WeightsError(
-            "this is not a ResNet in detectron2 format: stem.conv1.weight is missing",
+            "this is no ResNet: stem.conv1.weight (or conv1.weight) is missing",
             hint="trainings start from dino_RN50_pretrain_d2_format.pkl",
         )
     return {BACKBONE_PREFIX + name: value for name, value in kept.items()}
