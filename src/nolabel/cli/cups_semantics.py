@@ -20,7 +20,8 @@ def train_semantics(
         Path | None, typer.Option(help="Stereo: calibration file, where the data folder has none.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Frozen features: descriptors, dino, or a timm model.")
+        str | None,
+        typer.Option(help="Frozen features: descriptors, embedded, learnt, dino, or a timm model."),
     ] = None,
     backbone_weights: Annotated[Path | None, typer.Option(help="Checkpoint of the backbone.")] = None,
     motion: Annotated[

@@ -28,7 +28,7 @@ from nolabel.weights.layouts import dino
 from nolabel.weights.packaged import embedded_file
 from nolabel.weights.strict import strict_state
 
-__all__ = ["PACKAGED", "features_file", "load_features", "open_features", "save_features"]
+__all__ = ["PACKAGED", "features_file", "load_features", "open_features", "pretrained_card", "save_features"]
 
 CARD_KIND = "features"
 PACKAGED = ("embedded", "descriptors")
@@ -95,6 +95,23 @@ def features_file(name: str, weights: str | Path | None) -> Path | None:
     if weights is None:
         return None
     return model_path(weights) if name == "learnt" else find_weights(weights)
+
+
+def pretrained_card(name: str, weights: str | Path | None) -> dict[str, Any] | None:
+    """Return what rebuilds a network of ``nolabel pretrain features``; None for features of other kinds.
+
+    Returns:
+        ``architecture``, ``options`` and ``described`` (:func:`save_features`).
+    """
+    file = features_file(name, weights) if name in ("embedded", "learnt") else None
+    if file is None:
+        return None
+    card = load_checkpoint(file).metadata
+    return {
+        "architecture": card["architecture"],
+        "options": card["options"],
+        "described": card.get("described", 0.0),
+    }
 
 
 def save_features(

@@ -102,7 +102,10 @@ def build_backbone(architecture: str, options: Mapping[str, Any] | None = None) 
 
 
 def build_code_network(
-    weights: Mapping[str, Tensor], backbone: str = "dino", scale: float = 1.0
+    weights: Mapping[str, Tensor],
+    backbone: str = "dino",
+    scale: float = 1.0,
+    pretrained: Mapping[str, Any] | None = None,
 ) -> CodeNetwork:
     """Build a network of frozen features, head and cluster probe from its weights.
 
@@ -110,14 +113,21 @@ def build_code_network(
         weights: state dict in our names; code length and number of clusters are read off it.
         backbone: what gave the features: ``dino`` (DepthG as published), ``descriptors``, or a timm model name.
         scale: for timm models: images are resized by this first.
+        pretrained: of features of ``nolabel pretrain features``: ``architecture``, ``options`` and ``described`` of their
+            card, in place of the backbone's name.
 
     Raises:
         WeightsError: the weights do not fit.
     """
     try:
         clusters, dim = weights["probe.clusters"].shape
-        if backbone == "dino":
-            features: FeatureExtractor = DinoViT(**vit_arguments(weights, "backbone.transformer."))
+        features: FeatureExtractor
+        if pretrained is not None:
+            features = build_backbone(pretrained["architecture"], pretrained["options"])
+            if pretrained["described"]:
+                features = DescribedFeatures(features, pretrained["described"])
+        elif backbone == "dino":
+            features = DinoViT(**vit_arguments(weights, "backbone.transformer."))
         elif backbone == "descriptors":
             features = DenseDescriptors()
         else:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nolabel.config import load_config
 from nolabel.engine import fit as loop
+from nolabel.engine.feature_extractors import open_features
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.depthg.config import DepthGConfig
 from nolabel.methods.cups.depthg.model_file import SEMANTICS_FILE, load_semantics
@@ -19,7 +20,7 @@ from nolabel.methods.cups.depthg.run import train_on
 from nolabel.methods.cups.depthg.train import SemanticTraining
 from nolabel.methods.cups.pseudo_label_config import SemanticConfig
 from nolabel.methods.cups.semantic_model import load_model
-from nolabel.models.features import CodeNetwork, DinoViT
+from nolabel.models.features import CodeNetwork, DescribedFeatures, DinoViT
 from nolabel.recipes import recipe_names
 from nolabel.weights import load_checkpoint, save_safetensors
 
@@ -84,6 +85,15 @@ def test_bands_of_colour_are_found_and_scored_without_teaching_labels(streets: P
     card = load_checkpoint(tmp_path / "run" / SEMANTICS_FILE).metadata
     assert card["backbone"] == "descriptors" and card["dim"] == 8 and card["clusters"] == 3
     assert card["metrics"]["miou"] == result.metrics["miou"]
+
+
+def test_features_of_our_own_are_rebuilt_from_the_card(streets: Path, tmp_path: Path) -> None:
+    config = settings("fit.steps=1", "backbone.name=embedded")
+    learn(streets, tmp_path / "run", config)
+    found = load_semantics(tmp_path / "run")
+    assert isinstance(found.backbone, DescribedFeatures) and found.uses_geometry
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.backbone(image), open_features("embedded")(image))
 
 
 def test_without_labels_and_depth_nothing_is_nan(

@@ -18,9 +18,10 @@ class BackboneConfig(Config):
     """The frozen features that are distilled."""
 
     name: str = "descriptors"
-    """``descriptors`` (no weights), ``dino`` (an official DINO ViT), or any timm model (``vit_small_patch14_dinov2``)."""
+    """``descriptors`` (no weights), ``embedded`` (the network that the package carries), ``learnt`` (what ``nolabel pretrain
+    features`` left), ``dino`` (an official DINO ViT), or any timm model (``vit_small_patch14_dinov2``)."""
     weights: Path | None = None
-    """Checkpoint file, or its name in the registry."""
+    """Checkpoint file, run folder of ``learnt``, or a name in the registry."""
     scale: float = Field(1.0, gt=0, le=4)
     """timm models: images are resized by this first."""
     half_precision: bool = False

@@ -1,7 +1,7 @@
 """Learnt semantics on disk: one file with all weights and a card, so that labelling needs nothing else.
 
-The card of ``semantics.safetensors`` names the backbone (``dino``, ``descriptors`` or a timm model); sizes are read off
-the tensors. Official DepthG checkpoints are read by the same function.
+The card of ``semantics.safetensors`` names the backbone (``dino``, ``descriptors``, a timm model, or what rebuilds features
+of ``nolabel pretrain features``); sizes are read off the tensors. Official DepthG checkpoints are read by the same function.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def load_semantics(path: str | Path) -> CodeNetwork:
     checkpoint = load_checkpoint(find_semantics(path))
     card = checkpoint.metadata
     if card.get("kind") == CARD_KIND:
-        network = build_code_network(checkpoint.state_dict, card["backbone"], card["scale"])
+        network = build_code_network(
+            checkpoint.state_dict, card["backbone"], card["scale"], card.get("pretrained")
+        )
     else:
         network = build_code_network(depthg.to_network(checkpoint.state_dict))
     return network.eval().requires_grad_(False)

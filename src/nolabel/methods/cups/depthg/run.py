@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nolabel.engine.feature_extractors import PACKAGED, pretrained_card
 from nolabel.engine.fit import FitResult, fit
 from nolabel.errors import ConfigError, WeightsError
 from nolabel.methods.cups.depthg.config import DepthGConfig
@@ -37,12 +38,12 @@ def backbone_of(config: DepthGConfig, device: torch.device | str) -> FeatureExtr
     if settings.name == "depthg":
         raise ConfigError(
             "backbone.name=depthg: this is what training makes",
-            hint="name its features: dino, descriptors or a timm model",
+            hint="name its features: embedded, learnt, descriptors, dino or a timm model",
         )
-    if settings.name != "descriptors" and settings.weights is None:
+    if settings.name not in PACKAGED and settings.weights is None:
         raise WeightsError(
             f"the backbone {settings.name!r} needs weights",
-            hint="give --backbone-weights FILE, or use --backbone descriptors, which needs none",
+            hint="give --backbone-weights FILE, or use --backbone embedded or descriptors, which need none",
         )
     wanted = SemanticConfig(
         features=settings.name,
@@ -98,7 +99,12 @@ def train_semantics(
         reference_compat=config.reference_compat,
         progress=progress,
     )
-    facts = {"frames": len(dataset.places), "depth": frames.has_depth, "seed": config.fit.seed}
+    facts = {
+        "frames": len(dataset.places),
+        "depth": frames.has_depth,
+        "seed": config.fit.seed,
+        "pretrained": pretrained_card(config.backbone.name, config.backbone.weights),
+    }
     task = SemanticTraining(
         dataset, extractor, config, out, has_depth=frames.has_depth, labels=labels, facts=facts
     )
@@ -175,7 +181,7 @@ def _cache_key(frames: Frames, config: DepthGConfig, labels: LabelledFrames | No
     parts = (
         frames.fingerprint,
         config.backbone.model_copy(update={"weights": None}).model_dump_json(),
-        weights_hash(config.backbone.weights),
+        weights_hash(config.backbone.weights, config.backbone.name),
         config.crops.model_dump_json(exclude={"cache", "cache_limit"}),
         str(config.reference_compat),
         "" if train is None else f"{train.root.resolve()} {train.split} {train.space.name} {train.scale}",
