@@ -27,6 +27,7 @@ from nolabel.weights import load_checkpoint, save_safetensors
 
 FOLDER = Path(str(resources.files("nolabel"))) / "weights" / "embedded"
 LICENCE = "Apache-2.0"
+PRIVATE = ("command", "footage", "git", "settings", "versions")  # of a run's card
 
 
 def write(name: str, state: Mapping[str, torch.Tensor], card: dict[str, Any]) -> None:
@@ -37,8 +38,8 @@ def write(name: str, state: Mapping[str, torch.Tensor], card: dict[str, Any]) ->
     print(json.dumps(card, indent=1), f"{path.stat().st_size / 1e6:.1f} MB", path.name, sep="\n")
 
 
-def embed_pretrained(name: str, run: Path, trained_on: str, time: str) -> None:
-    """Carry the network of a run of ``nolabel pretrain``."""
+def embed_pretrained(name: str, run: Path, trained_on: str, time: str, steps: int | None) -> None:
+    """Carry the network of a run of ``nolabel pretrain``; what names this machine's folders stays behind."""
     checkpoint = load_checkpoint(run / MODEL_FILE)
     facts = {
         "trained_on": trained_on,
@@ -46,8 +47,8 @@ def embed_pretrained(name: str, run: Path, trained_on: str, time: str) -> None:
         "licence": LICENCE,
         "recipe": f"pretrain/{name}_tiny",
     }
-    kept = {key: value for key, value in checkpoint.metadata.items() if key not in ("command", "footage")}
-    write(name, checkpoint.state_dict, {**kept, **facts})
+    kept = {key: value for key, value in checkpoint.metadata.items() if key not in PRIVATE}
+    write(name, checkpoint.state_dict, {**kept, **facts, "steps": steps or kept["steps"]})
 
 
 def embed_cups(demo: Path) -> None:
@@ -80,12 +81,13 @@ def main() -> None:
     parser.add_argument(
         "--trained-on", default="the procedural world of nolabel; no labels, no foreign weights"
     )
-    parser.add_argument("--time", default="")
+    parser.add_argument("--time", default="", help="how long it took, on what")
+    parser.add_argument("--steps", type=int, help="of all runs, where the last one went on from others")
     arguments = parser.parse_args()
     if arguments.name == "cups":
         embed_cups(arguments.run)
     else:
-        embed_pretrained(arguments.name, arguments.run, arguments.trained_on, arguments.time)
+        embed_pretrained(arguments.name, arguments.run, arguments.trained_on, arguments.time, arguments.steps)
 
 
 if __name__ == "__main__":
