@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from nolabel.data import CityscapesPanoptic
 from nolabel.labels import CITYSCAPES_19
 from nolabel.methods.cups.model_file import CARD_KIND, MODEL_FILE, load_model
 from nolabel.methods.cups.validate import validate
+from nolabel.methods.cups.validation_config import ValidationConfig
 from nolabel.structures.files import write_json
 from nolabel.weights import load_checkpoint, save_safetensors
 
@@ -55,8 +55,7 @@ def embed_cups(demo: Path) -> None:
     """Carry the network of a demo."""
     torch.set_num_threads(2)
     model = load_model(demo / "network" / MODEL_FILE)
-    truth = CityscapesPanoptic(demo / "world", "val", CITYSCAPES_19.name)
-    scores = validate(model, (truth[i] for i in range(len(truth))), CITYSCAPES_19, count=len(truth))
+    scores = validate(model, demo / "world", ValidationConfig(space=CITYSCAPES_19.name)).scores
     card = load_checkpoint(demo / "network" / MODEL_FILE).metadata
     card = {
         **card,
