@@ -19,6 +19,7 @@ SMALL = [
     "pseudo_labels.proposals.runs=2",
     "pseudo_labels.proposals.min_agreement=0.5",
     "pseudo_labels.thing_threshold=0.02",
+    "pseudo_labels.semantics.clusters=12",
     "train.fit.steps=3",
     "train.decay_steps=0",
     "train.fit.batch_size=2",
@@ -32,7 +33,7 @@ def test_the_demo_ends_in_scores_and_one_self_contained_report(tmp_path: Path) -
     assert list(written) == list(ROWS) and written == result.scores
     for row in written.values():
         assert list(row) == list(MEASURES) and all(0 <= value <= 1 for value in row.values())
-    assert written["pseudo_labels"]["pq"] > 0
+    assert written["pseudo_labels"]["pq"] > 0 and written["pseudo_labels"]["miou"] > 0.03, written
     report = result.report.read_text()
     assert report.count("data:image/") >= 13
     assert str(tmp_path) not in report and not re.search(r"""(src|href)=["']https?:""", report)
