@@ -210,7 +210,9 @@ def compare_features(
             seeds[", random"] = settings.seed
         for ending, seed in seeds.items():
             for row, alone in rows.items():
-                extractor = open_features(name, device, file, scale=scale, random_seed=seed, bare=alone)
+                extractor = trained
+                if alone or seed is not None:
+                    extractor = open_features(name, device, file, scale=scale, random_seed=seed, bare=alone)
                 found[row + ending] = probe_features(extractor, references, queries, settings, device)
     left = next(files, None)
     if left is not None:

@@ -129,7 +129,7 @@ def test_raft_large_is_torchvisions(tmp_path: Path) -> None:
         build_motion("raft_smurf", network.state_dict())
 
 
-def test_embedded_features_without_stereo_see_no_geometry() -> None:
+def test_descriptors_without_stereo_see_no_geometry() -> None:
     extractor = build_features("descriptors")
     image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
     assert not extractor(image)[:, -6:].any()

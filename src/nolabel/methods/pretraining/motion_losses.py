@@ -30,6 +30,7 @@ __all__ = [
     "known_flow_loss",
     "partnered",
     "photometric_loss",
+    "photometric_sequence_loss",
     "sequence_loss",
     "smoothness_loss",
     "teacher_loss",
@@ -125,6 +126,28 @@ def photometric_loss(
     different = different[..., border:-border, border:-border]
     # Normalised over all pixels of a pair, so that hiding pixels is no way to a small loss.
     return (different * weight).flatten(1).sum(1).div(weight.flatten(1).sum(1) + 1).mean()
+
+
+def photometric_sequence_loss(
+    views: PairViews, flows: Sequence[Tensor], visible: Tensor | None, config: MotionLossConfig
+) -> Tensor:
+    """Sum the census penalty over all updates; with ``config.coarse`` all but the last are compared at half resolution.
+
+    Args:
+        views: pairs.
+        flows: (P, 2, h, w) pixels, after each update.
+        visible: (P, 1, h, w) bool; None: all.
+        config: window, power, gamma and resolution.
+    """
+    small = views.halved() if config.coarse and len(flows) > 1 else None
+    small_visible = visible[..., ::2, ::2] if visible is not None else None
+
+    def compared(flow: Tensor, last: bool) -> Tensor:
+        if last or small is None:
+            return photometric_loss(views, flow, visible, config)
+        return photometric_loss(small, F.avg_pool2d(flow, 2) / 2, small_visible, config)
+
+    return sequence_loss(flows, compared, config.gamma)
 
 
 def smoothness_loss(image: Tensor, flow: Tensor, config: MotionLossConfig) -> Tensor:

@@ -34,7 +34,7 @@ from nolabel.methods.pretraining.motion_losses import (
     PairViews,
     known_flow_loss,
     partnered,
-    photometric_loss,
+    photometric_sequence_loss,
     sequence_loss,
     smoothness_loss,
     teacher_loss,
@@ -199,17 +199,9 @@ class MotionTraining(TrainingTask):
     def _real_losses(
         self, batch: MotionBatch, views: PairViews, flows: list[Tensor], stage: MotionStageConfig
     ) -> dict[str, Tensor]:
+        """Return the weighted terms of the flows (P, 2, h, w) of real pairs after each update, and the occluded share."""
         config = self.config.loss
         visible = partnered(views, flows[-1].detach(), config.occlusion) if stage.occlusions else None
-        small = views.halved() if config.coarse and len(flows) > 1 else None
-        small_visible = visible[..., ::2, ::2] if visible is not None else None
-
-        def photometric(flow: Tensor, last: bool) -> Tensor:
-            if last or small is None:
-                return photometric_loss(views, flow, visible, config)
-            halved = torch.nn.functional.avg_pool2d(flow, 2) / 2
-            return photometric_loss(small, halved, small_visible, config)
-
         losses = {
             "smoothness": stage.smoothness
             * sequence_loss(
@@ -219,7 +211,9 @@ class MotionTraining(TrainingTask):
             * sequence_loss(flows, lambda flow, last: upright_loss(flow, views.sideways), config.gamma),
         }
         if stage.photometric:
-            losses["photometric"] = stage.photometric * sequence_loss(flows, photometric, config.gamma)
+            losses["photometric"] = stage.photometric * photometric_sequence_loss(
+                views, flows, visible, config
+            )
         if visible is not None:
             losses["occluded"] = 1 - visible.float().mean()
         if stage.guide:

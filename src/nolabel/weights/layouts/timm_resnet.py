@@ -12,7 +12,7 @@ from nolabel.weights.layouts.renaming import Rules, renamed
 __all__ = ["is_resnet", "to_detectron"]
 
 _PREFIX = "network."  # of the files of `nolabel pretrain features`
-_LEFT_OUT = ("fc.", "head.", "normalise.")
+_CLASSIFIER = ("fc.", "head.")
 _STAGES = tuple((f"layer{stage}.#.", f"res{stage + 1}.#.") for stage in range(1, 5))
 _PARTS = (
     *((f"conv{number}.", f"conv{number}.") for number in (1, 2, 3)),
@@ -39,6 +39,6 @@ def to_detectron(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept = {
         name: value
         for name, value in plain.items()
-        if not name.startswith(_LEFT_OUT) and not name.endswith("num_batches_tracked")
+        if not name.startswith(_CLASSIFIER) and not name.endswith("num_batches_tracked")
     }
     return renamed(kept, RULES)
